@@ -1,0 +1,144 @@
+"""The server's side of talking to a box: calls over a channel, and a script's standard streams."""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+from collections.abc import Sequence
+from io import FileIO
+
+from smc_decode.sandbox.inbox import wire
+from smc_decode.sandbox.inbox.channel import Channel, ChannelClosed, ChannelTimeout
+from smc_decode.sandbox.results import AssertionOutcome, Call, CallOutcome, ScriptOutcome
+
+CHUNK = 1 << 16
+
+
+class BadAnswer(Exception):
+    """A box answered what the protocol does not know."""
+
+
+def make_calls(
+    channel: Channel,
+    load: tuple[object, ...],
+    calls: Sequence[Call],
+    deadline: float,
+    call_timeout: float | None,
+) -> list[CallOutcome]:
+    """Load the program and make the calls, until `deadline` (monotonic). One outcome a call."""
+    outcomes: list[CallOutcome] = []
+    try:
+        channel.send(load, deadline)
+        match channel.receive(deadline):
+            case ("loaded",):
+                pass
+            case ("failed", str(kind), list(), str(message)):
+                detail = f"the program does not load: {kind}: {message}"
+                return [CallOutcome("raised", error=kind, detail=detail) for _ in calls]
+            case _:
+                raise ChannelClosed("the program broke the protocol")
+        for number, call in enumerate(calls):
+            frame = ("call", number, call.function, call.args, dict(call.kwargs), True, call_timeout)
+            channel.send(frame, deadline)
+            outcomes.append(_outcome(number, channel.receive(deadline)))
+    except ChannelTimeout:
+        rest = CallOutcome("timeout", detail="the program took too long")
+    except ChannelClosed as error:
+        rest = CallOutcome("crashed", detail=str(error))
+    else:
+        return outcomes
+    return outcomes + [rest] * (len(calls) - len(outcomes))
+
+
+def _outcome(number: int, answer: object) -> CallOutcome:
+    match answer:
+        case ("value", got, value, left) if got == number:
+            after = left if isinstance(left, tuple) else None
+            return CallOutcome("value", value, wire.canonical(value), args_after=after)
+        case ("raised", got, str(kind), list(), str(message)) if got == number:
+            return CallOutcome("raised", error=kind, detail=message)
+        case ("rejected", got, str(message)) if got == number:
+            return CallOutcome("rejected", detail=message)
+        case ("timeout", got) if got == number:
+            return CallOutcome("timeout", detail="the call took too long")
+    raise ChannelClosed("the program broke the protocol")
+
+
+def read_judgement(answer: object) -> tuple[bool, str, list[AssertionOutcome], int, float]:
+    """The checker's answer: passed, detail, outcomes, unseen assertions, seconds. Raises `BadAnswer`."""
+    match answer:
+        case ("judged", bool(passed), str(detail), list(raw), int(unseen), float(seconds)):
+            outcomes = []
+            for item in raw:
+                match item:
+                    case (int(test), int(line), str(kind), str(why)):
+                        outcomes.append(AssertionOutcome(test, line, kind, why))  # type: ignore[arg-type]
+                    case _:
+                        raise BadAnswer
+            return passed, detail, outcomes, unseen, seconds
+    raise BadAnswer
+
+
+def exchange_streams(
+    to_script: FileIO, from_script: FileIO, data: bytes, max_output: int, deadline: float
+) -> tuple[bytes, bool]:
+    """Feed `data` and read until the script closes its output, has written more than `max_output`, or time is up.
+
+    Returns the output (cut to `max_output`) and whether it came to its end. Closes `to_script`.
+    """
+    for stream in (to_script, from_script):
+        os.set_blocking(stream.fileno(), False)
+    pending = memoryview(data)
+    parts: list[bytes] = []
+    room = max_output
+    poll = select.poll()
+    poll.register(from_script, select.POLLIN)
+    if pending:
+        poll.register(to_script, select.POLLOUT)
+    else:
+        to_script.close()
+    while True:
+        ready = dict(poll.poll(max(0.0, deadline - time.monotonic()) * 1000))
+        if not ready:
+            return b"".join(parts), False
+        if from_script.fileno() in ready:
+            part = from_script.read(CHUNK)
+            if part == b"":
+                to_script.close()
+                return b"".join(parts), True
+            parts.append((part or b"")[:room])
+            room -= len(part or b"")
+            if room < 0:
+                return b"".join(parts), False
+        if not to_script.closed and to_script.fileno() in ready:
+            try:
+                pending = pending[to_script.write(pending[:CHUNK]) or 0 :]
+            except BrokenPipeError:  # it does not want the rest
+                pending = pending[:0]
+            if not pending:
+                poll.unregister(to_script)
+                to_script.close()
+
+
+def run_script(
+    channel: Channel, to_script: FileIO, from_script: FileIO, stdin: str, max_output: int, deadline: float
+) -> ScriptOutcome:
+    """See a script, which has been sent, through to its end."""
+    data = stdin.encode("utf-8", "surrogatepass")
+    output, ended = exchange_streams(to_script, from_script, data, max_output, deadline)
+    text = output.decode("utf-8", "replace")
+    if not ended and len(output) >= max_output:
+        return ScriptOutcome("too_much_output", text, f"the script wrote more than {max_output} bytes")
+    try:
+        end = channel.receive(deadline)
+    except ChannelTimeout:
+        return ScriptOutcome("timeout", text, "the script took too long")
+    except ChannelClosed:
+        return ScriptOutcome("crashed", text, "the script ended its process")
+    match end:
+        case ("ended",):
+            return ScriptOutcome("ended", text)
+        case ("failed", str(kind), list(), str(message)):
+            return ScriptOutcome("raised", text, f"{kind}: {message}")
+    return ScriptOutcome("crashed", text, "the script broke the protocol")
