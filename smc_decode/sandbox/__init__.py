@@ -44,8 +44,8 @@ def default_sandbox() -> Sandbox:
 def run_tests(prompt: str, completion: str, test: str, entry_point: str, timeout: float) -> Verdict:
     """Does the program `prompt + completion` pass `test`, which defines `check(candidate)`?
 
-    `timeout`: seconds for the program, in all its calls. The status is `infrastructure` where no sandbox works here, a box
-    fails or the test itself cannot be run; never because of a bad candidate.
+    `timeout`: seconds for the program, in all its calls. The status is `infrastructure` where no sandbox works
+    here, a box fails or the test itself cannot be run; never because of a bad candidate.
     """
     try:
         sandbox = default_sandbox()

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import resource
+import select
 import shutil
 import signal
 import subprocess
@@ -23,6 +24,7 @@ Role = Literal["runner", "checker", "script"]
 PYTHON_FLAGS = ("-I", "-S", "-E", "-B", "-X", "utf8")
 STACK_BYTES = 64 << 20
 MESSAGE_BYTES = 4096
+KILL_SECONDS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +61,13 @@ class Box:
             if inner is not None:
                 with contextlib.suppress(ProcessLookupError):
                     signal.pidfd_send_signal(inner, signal.SIGKILL)
+                poll = select.poll()
+                poll.register(inner, select.POLLIN)
+                poll.poll(KILL_SECONDS * 1000)
             else:
                 self._process.kill()
             try:
-                self._process.wait(timeout=10)
+                self._process.wait(timeout=KILL_SECONDS)
             except subprocess.TimeoutExpired:  # the wrapper is stuck: it takes the box with it
                 self._process.kill()
                 self._process.wait()
@@ -73,7 +78,7 @@ class Box:
             self._errors, self._info = -1, None
 
     def complaint(self) -> str:
-        """What the wrapper or the interpreter wrote to standard error before untrusted code ran. Call before `close`."""
+        """What was written to standard error before untrusted code ran. Call before `close`."""
         with contextlib.suppress(OSError):
             os.set_blocking(self._errors, False)
             return os.read(self._errors, MESSAGE_BYTES).decode("utf-8", "replace").strip()[-500:]
@@ -121,7 +126,11 @@ def _boot(inbox: str) -> str:
 
 
 def _spawn(
-    command: Sequence[str], wiring: Wiring, environment: dict[str, str], passed: Sequence[int] = (), user: int | None = None
+    command: Sequence[str],
+    wiring: Wiring,
+    environment: dict[str, str],
+    passed: Sequence[int] = (),
+    user: int | None = None,
 ) -> tuple[subprocess.Popen[bytes], int]:
     """Start a process; also gives a descriptor of its standard error."""
     errors, errors_write = os.pipe()
@@ -168,14 +177,15 @@ class Bubblewrap:
         os.close(rules_write)
         command = [
             self._bwrap,
-            "--unshare-user", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try",
-            "--uid", "65534", "--gid", "65534", "--hostname", "box", "--cap-drop", "ALL",
+            "--unshare-user", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts",
+            "--unshare-cgroup-try", "--uid", "65534", "--gid", "65534", "--hostname", "box", "--cap-drop", "ALL",
             "--die-with-parent", "--new-session", "--as-pid-1", "--clearenv",
             "--ro-bind", str(self._runtime.root), "/",
             "--ro-bind", str(self._runtime.inbox), "/box",
             "--dev-bind", "/dev/null", "/dev/null",
             "--chdir", "/", "--seccomp", str(rules), "--info-fd", str(info_write),
-            "--", "/usr/bin/python3", *PYTHON_FLAGS, "-c", _boot("/box"), role, _limits_argument(limits, cpu_seconds), "-",
+            "--", "/usr/bin/python3", *PYTHON_FLAGS, "-c", _boot("/box"),
+            role, _limits_argument(limits, cpu_seconds), "-",
             *(() if wiring.channel is None else (str(wiring.channel),)),
         ]  # fmt: skip
         user = uid
@@ -198,8 +208,8 @@ class Bubblewrap:
 class Landlock:
     """For places without user namespaces: Landlock hides all files but the runtime, seccomp does the rest, rlimits.
 
-    What it lacks beside bubblewrap: names and sizes of files can be asked for (not their content), pids and the host's
-    name are the machine's.
+    What it lacks beside bubblewrap: names and sizes of files can be asked for (not their content), pids and the
+    host's name are the machine's.
     """
 
     name = "landlock"

@@ -7,16 +7,32 @@ import select
 import time
 from collections.abc import Sequence
 from io import FileIO
+from typing import NamedTuple
 
 from smc_decode.sandbox.inbox import wire
 from smc_decode.sandbox.inbox.channel import Channel, ChannelClosed, ChannelTimeout
-from smc_decode.sandbox.results import AssertionOutcome, Call, CallOutcome, ScriptOutcome
+from smc_decode.sandbox.results import AssertionOutcome, Call, CallOutcome, InvalidTest, ScriptOutcome
 
 CHUNK = 1 << 16
+MAX_CALLS = 1000
+MAX_ARGUMENTS = 16 << 20
 
 
 class BadAnswer(Exception):
     """A box answered what the protocol does not know."""
+
+
+def check_calls(calls: Sequence[Call]) -> None:
+    """Raise ValueError unless all arguments are plain values and there are not too many."""
+    if len(calls) > MAX_CALLS:
+        raise ValueError(f"at most {MAX_CALLS} calls can be made at a time; got {len(calls)}")
+    for call in calls:
+        try:
+            size = len(wire.encode((call.args, dict(call.kwargs))))
+        except wire.WireError as error:
+            raise ValueError(f"an argument of a call cannot be sent to the sandbox: {error}") from error
+        if size > MAX_ARGUMENTS:
+            raise ValueError(f"the arguments of a call take {size} bytes, more than {MAX_ARGUMENTS}")
 
 
 def make_calls(
@@ -65,8 +81,18 @@ def _outcome(number: int, answer: object) -> CallOutcome:
     raise ChannelClosed("the program broke the protocol")
 
 
-def read_judgement(answer: object) -> tuple[bool, str, list[AssertionOutcome], int, float]:
-    """The checker's answer: passed, detail, outcomes, unseen assertions, seconds. Raises `BadAnswer`."""
+class Judgement(NamedTuple):
+    """The checker's answer: `unseen` is the number of written assertions that were never reached."""
+
+    passed: bool
+    detail: str
+    outcomes: list[AssertionOutcome]
+    unseen: int
+    seconds: float
+
+
+def read_judgement(answer: object) -> Judgement:
+    """The checker's answer. Raises `InvalidTest` if that is what it says, `BadAnswer` if it is none."""
     match answer:
         case ("judged", bool(passed), str(detail), list(raw), int(unseen), float(seconds)):
             outcomes = []
@@ -76,7 +102,9 @@ def read_judgement(answer: object) -> tuple[bool, str, list[AssertionOutcome], i
                         outcomes.append(AssertionOutcome(test, line, kind, why))  # type: ignore[arg-type]
                     case _:
                         raise BadAnswer
-            return passed, detail, outcomes, unseen, seconds
+            return Judgement(passed, detail, outcomes, unseen, seconds)
+        case ("test-fault", str(detail)):
+            raise InvalidTest(detail)
     raise BadAnswer
 
 

@@ -25,7 +25,7 @@ class InvalidTest(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`infrastructure` means that the box or the test failed, never the candidate. `seconds` is the cost of the verdict."""
+    """`infrastructure`: the box or the test failed, never the candidate. `seconds`: what the verdict cost, in all."""
 
     status: Status
     detail: str
@@ -46,9 +46,9 @@ class AssertionOutcome:
 class AssertionReport:
     """What became of every assertion of some tests.
 
-    `total` counts the assertions that were evaluated (in loops, each time) and those that were written but not reached
-    because the test broke off. Tests that cannot be run are among `outcomes` as `invalid` and are not counted.
-    `seconds` were spent waiting for the candidate.
+    `total` counts the assertions that were evaluated (in loops, each time) and those that were written but not
+    reached because the test broke off. Tests that cannot be run are among `outcomes` as `invalid` and are not
+    counted. `seconds` were spent waiting for the candidate.
     """
 
     passed: int
@@ -77,9 +77,10 @@ class Call:
 class CallOutcome:
     """What a call gave.
 
-    `value`: the plain value returned; `key`: bytes that are equal just when two answers are (for votes; the order in sets
-    and dicts does not matter, NaN equals NaN, 1 and True differ); `args_after`: the positional arguments as the call left
-    them, None if one is no longer plain; `error`: the exception's type name; `detail`: why there is no value.
+    `value`: the plain value returned; `key`: bytes that are equal just when two answers are (for votes; the order
+    in sets and dicts does not matter, NaN equals NaN, 1 and True differ); `args_after`: the positional arguments
+    as the call left them, None if one is no longer plain; `error`: the exception's type name; `detail`: why there
+    is no value.
     """
 
     kind: CallKind

@@ -1,7 +1,7 @@
 """The read-only file tree that a box sees: an interpreter, its standard library, the shared libraries of both, no more.
 
-It is a copy, made once and kept in the user's cache, because the interpreter may live where a box's uid cannot go (a home
-directory) and beside things that a box should not see (site-packages, the project).
+It is a copy, made once and kept in the user's cache, because the interpreter may live where a box's uid cannot go
+(a home directory) and beside things that a box should not see (site-packages, the project).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ LEFT_OUT = (
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """`root`: the tree; `inbox`: our own modules for the box and the filter of the Landlock tier. Both readable by all."""
+    """`root`: the tree; `inbox`: our own modules for the box, and the Landlock tier's filter. Both readable by all."""
 
     root: Path
     inbox: Path
@@ -136,7 +136,7 @@ def _build_root(root: Path) -> None:
 
 
 def _libraries(files: list[Path]) -> dict[str, str]:
-    """The shared libraries that these files need: name to path. The original's location decides where they are sought."""
+    """The shared libraries that these files, and the original interpreter, need: name to path."""
     listing = subprocess.run(
         ["ldd", _executable(), *map(str, files)], capture_output=True, text=True, check=False, timeout=60
     ).stdout

@@ -1,4 +1,4 @@
-"""The sandbox as its users see it: picks the strongest tier that works here, and runs tests, calls and scripts in it."""
+"""The sandbox as its users see it: takes the strongest tier that works here, and runs tests, calls and scripts."""
 
 from __future__ import annotations
 
@@ -17,11 +17,10 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from smc_decode.sandbox.boxes import Box, Bubblewrap, Landlock, Role, Tier, Unconfined, Wiring
-from smc_decode.sandbox.exchanges import BadAnswer, make_calls, read_judgement, run_script
+from smc_decode.sandbox.exchanges import BadAnswer, Judgement, check_calls, make_calls, read_judgement, run_script
 from smc_decode.sandbox.inbox import wire
 from smc_decode.sandbox.inbox.channel import MAX_ANSWER, MAX_REQUEST, Channel, ChannelClosed, ChannelTimeout
 from smc_decode.sandbox.results import (
-    AssertionOutcome,
     AssertionReport,
     BoxLimits,
     Call,
@@ -43,6 +42,10 @@ TEST_GRACE = 2.0  # seconds for the tests themselves, beside what the candidate 
 KILL_GRACE = 1.0  # seconds more before a checker that gives no answer is ended
 MAX_TIMEOUT = 600.0
 MAX_ASSERTIONS = 1000
+MAX_TESTS = 1000
+MAX_CALL_ANSWER = 256 << 10  # bytes that the server reads for one call
+MAX_SOURCE = 1 << 20
+MAX_TEST_SOURCE = 16 << 20
 
 # what the server itself reads from a box: small, and few hashed entries, since those can be made to collide
 SERVER_LIMITS = wire.Limits(depth=64, nodes=50_000, hashed=2_000)
@@ -112,12 +115,14 @@ class Sandbox:
         """
         start = time.perf_counter()
         try:
-            passed, detail, _, _, _ = self._judge(
-                [test], entry_point, timeout, prompt=prompt, program=prompt + completion, fallback=completion, counting=False
-            )
+            judgement = self._judge(
+                [test], entry_point, timeout, prompt=prompt, program=prompt + completion, fallback=completion,
+                counting=False,
+            )  # fmt: skip
         except (SandboxError, InvalidTest) as error:
             return Verdict("infrastructure", str(error), time.perf_counter() - start)
-        return Verdict("pass" if passed else "fail", "" if passed else detail, time.perf_counter() - start)
+        seconds = time.perf_counter() - start
+        return Verdict("pass", "", seconds) if judgement.passed else Verdict("fail", judgement.detail, seconds)
 
     def run_assertions(
         self,
@@ -133,23 +138,26 @@ class Sandbox:
     ) -> AssertionReport:
         """Run every assertion of `tests` against the program `source`, going on after failures.
 
-        `tests`: source that defines `check(candidate)`, or one or more sources with assertions that call the entry point by
-        its name. `prompt`: trusted source in which tests find helpers. `fallback`: a program to take if `source` is no
-        Python. `call_timeout`: seconds after which one call is given up and the next one made. At most `max_assertions` are
-        evaluated. Raises `SandboxError`, and `InvalidTest` if there is but one test and it cannot be run.
+        `tests`: source that defines `check(candidate)`, or one or more sources with assertions that call the
+        entry point by its name. `prompt`: trusted source in which tests find helpers. `fallback`: a program to
+        take if `source` is no Python. `call_timeout`: seconds after which one call is given up and the next one
+        made. At most `max_assertions` are evaluated. Raises `SandboxError`, and `InvalidTest` if there is but one
+        test and it cannot be run.
         """
-        passed, detail, outcomes, unseen, seconds = self._judge(
+        if not 1 <= max_assertions <= MAX_ASSERTIONS:
+            raise ValueError(f"max_assertions must be from 1 to {MAX_ASSERTIONS}; got {max_assertions}")
+        judgement = self._judge(
             [tests] if isinstance(tests, str) else list(tests), entry_point, timeout, prompt=prompt, program=source,
             fallback=fallback, counting=True, call_timeout=call_timeout, max_assertions=max_assertions,
         )  # fmt: skip
-        counted = [outcome for outcome in outcomes if outcome.kind != "invalid"]
+        counted = [outcome for outcome in judgement.outcomes if outcome.kind != "invalid"]
         return AssertionReport(
             passed=sum(outcome.kind == "passed" for outcome in counted),
-            total=len(counted) + unseen,
-            all_passed=passed,
-            outcomes=tuple(outcomes),
-            detail=detail,
-            seconds=seconds,
+            total=len(counted) + judgement.unseen,
+            all_passed=judgement.passed,
+            outcomes=tuple(judgement.outcomes),
+            detail=judgement.detail,
+            seconds=judgement.seconds,
         )
 
     def run_calls(
@@ -164,28 +172,29 @@ class Sandbox:
     ) -> list[CallOutcome]:
         """Load `source` once and make all `calls`, in order, in one box. One outcome a call.
 
-        `timeout`: seconds for all; `call_timeout` as in `run_assertions`. A program that does not load gives `raised` for
-        every call. Raises `SandboxError`, and ValueError for arguments that are no plain values.
+        `timeout`: seconds for all; `call_timeout` as in `run_assertions`. A program that does not load gives
+        `raised` for every call. Raises `SandboxError`, and ValueError for arguments that are no plain values.
         """
-        for call in calls:
-            try:
-                wire.encode((call.args, dict(call.kwargs)))
-            except wire.WireError as error:
-                raise ValueError(f"an argument of a call cannot be sent to the sandbox: {error}") from error
+        check_calls(calls)
         seconds = _seconds(timeout)
+        if len(source) > MAX_SOURCE:
+            detail = f"the program is longer than {MAX_SOURCE} characters"
+            return [CallOutcome("raised", error="ValueError", detail=detail) for _ in calls]
         with self._places, contextlib.ExitStack() as stack:
             ours, theirs = stack.enter_context(_pair())
             null = stack.enter_context(open(os.devnull, "r+b", buffering=0))
             box = self._start(stack, "runner", Wiring(theirs.fileno(), null.fileno()), timeout)
             theirs.close()
-            channel = Channel(ours.fileno(), MAX_REQUEST, MAX_ANSWER, SERVER_LIMITS)
+            channel = Channel(ours.fileno(), MAX_REQUEST, MAX_CALL_ANSWER, SERVER_LIMITS)
             self._expect(channel, "hello", box)
-            load = ("load", source, fallback, entry_point)
+            load = ("load", MAX_CALL_ANSWER, source, fallback, entry_point)
             return make_calls(channel, load, calls, time.monotonic() + seconds, call_timeout)
 
     def run_stdin(self, source: str, stdin: str, timeout: float) -> ScriptOutcome:
         """Run `source` as a script that reads `stdin`. Raises `SandboxError`."""
         seconds = _seconds(timeout)
+        if len(source) > MAX_SOURCE:
+            return ScriptOutcome("raised", "", f"the program is longer than {MAX_SOURCE} characters")
         with self._places, contextlib.ExitStack() as stack:
             ours, theirs = stack.enter_context(_pair())
             stdin_end, to_script = stack.enter_context(_pipe())
@@ -260,11 +269,16 @@ class Sandbox:
         counting: bool,
         call_timeout: float | None = None,
         max_assertions: int = MAX_ASSERTIONS,
-    ) -> tuple[bool, str, list[AssertionOutcome], int, float]:
-        """Two boxes, one for the program and one for the tests, joined by a socket; the server reads the verdict only."""
+    ) -> Judgement:
+        """Two boxes, one for the program and one for the tests, joined by a socket; the server reads the verdict."""
+        seconds = _seconds(timeout)
+        if len(tests) > MAX_TESTS or sum(map(len, [prompt, *tests])) > MAX_TEST_SOURCE:
+            raise InvalidTest(f"at most {MAX_TESTS} tests with {MAX_TEST_SOURCE} characters can be run at a time")
+        if len(program) > MAX_SOURCE:
+            return Judgement(False, f"the program is longer than {MAX_SOURCE} characters", [], max(1, len(tests)), 0.0)
         job = {
             "tests": tests, "prompt": prompt, "program": program, "fallback": fallback, "entry": entry_point,
-            "counting": counting, "timeout": _seconds(timeout), "call_timeout": call_timeout, "test_grace": TEST_GRACE,
+            "counting": counting, "timeout": seconds, "call_timeout": call_timeout, "test_grace": TEST_GRACE,
             "start_grace": START_GRACE, "max_assertions": max_assertions,
         }  # fmt: skip
         with self._places, contextlib.ExitStack() as stack:
@@ -281,11 +295,9 @@ class Sandbox:
             self._expect(channel, "started", checker, runner)
             try:
                 answer = channel.receive(time.monotonic() + timeout + TEST_GRACE + KILL_GRACE)
-                if isinstance(answer, tuple) and len(answer) == 2 and answer[0] == "test-fault":
-                    raise InvalidTest(str(answer[1]))
                 return read_judgement(answer)
             except (ChannelClosed, ChannelTimeout, BadAnswer):
-                return False, "the tests came to no end", [], max(1, len(tests)), timeout
+                return Judgement(False, "the tests came to no end", [], max(1, len(tests)), timeout)
 
     def _start(self, stack: contextlib.ExitStack, role: Role, wiring: Wiring, seconds: float) -> Box:
         uid = stack.enter_context(self._slots.take())
@@ -325,8 +337,8 @@ class Sandbox:
             return Unconfined(runtime)
         reasons = "; ".join(f"{name}: {reason}" for name, reason in self._rejected.items())
         raise SandboxUnavailable(
-            f"no sandbox tier works here ({reasons}). Install bubblewrap and allow user namespaces, or use a kernel with "
-            "Landlock, or accept the risk with --allow-unsafe-exec."
+            f"no sandbox tier works here ({reasons}). Install bubblewrap and allow user namespaces, or use a kernel "
+            "with Landlock, or accept the risk with --allow-unsafe-exec."
         )
 
 

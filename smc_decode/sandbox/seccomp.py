@@ -1,8 +1,9 @@
 """The system calls that a box may make, as a BPF program for the kernel's seccomp filter.
 
-An allow-list: what is not named fails with EPERM. Processes cannot be made (threads can), signals cannot be sent, sockets
-cannot be opened, and nothing can be created, renamed, linked or have its metadata changed. Numbers are those of
-`asm/unistd_64.h` (x86_64) and `asm-generic/unistd.h` (aarch64); the filter's layout is that of `linux/filter.h`.
+An allow-list: what is not named fails with EPERM. Processes cannot be made (threads can), signals cannot be sent,
+sockets cannot be opened, and nothing can be created, renamed, linked or have its metadata changed. Numbers are
+those of `asm/unistd_64.h` (x86_64) and `asm-generic/unistd.h` (aarch64); the filter's layout is that of
+`linux/filter.h`.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ ALLOWED: dict[str, tuple[int | None, int | None]] = {
     # pipes, polling, and the socket pairs of asyncio's event loop
     "pipe": (22, None), "pipe2": (293, 59), "poll": (7, None), "ppoll": (271, 73), "select": (23, None),
     "pselect6": (270, 72), "epoll_create1": (291, 20), "epoll_ctl": (233, 21), "epoll_wait": (232, None),
-    "epoll_pwait": (281, 22), "socketpair": (53, 199), "sendto": (44, 206), "recvfrom": (45, 207),
+    "epoll_pwait": (281, 22), "recvfrom": (45, 207),
     "getsockopt": (55, 209), "getsockname": (51, 204), "shutdown": (48, 210),
     # memory and threads
     "brk": (12, 214), "mmap": (9, 222), "munmap": (11, 215), "mremap": (25, 216), "mprotect": (10, 226),
@@ -61,7 +62,11 @@ RESTRICTED: dict[str, tuple[tuple[int, int], int, tuple[int, ...]]] = {
     "ioctl": ((16, 29), 1, (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)),
     "prctl": ((157, 167), 0, (15, 16)),  # PR_SET_NAME, PR_GET_NAME
     "prlimit64": ((302, 261), 0, (0,)),  # of itself
+    # streams (with or without SOCK_NONBLOCK, SOCK_CLOEXEC): a pair of datagram sockets could write to others
+    "socketpair": ((53, 199), 1, (1, 0x801, 0x80001, 0x80801)),
 }
+# allowed without an address only
+SENDTO = (44, 206)
 CLONE = (56, 220)
 CLONE_THREAD = 0x00010000
 
@@ -101,6 +106,16 @@ def build_filter(allow_exec: bool, arch: str | None = None) -> bytes:
         _op(_JEQ, CLONE[column], 0, 4),
         _op(_LOAD, _ARGS_AT),
         _op(_JSET, CLONE_THREAD, 0, 1),
+        _op(_RET, _ALLOW),
+        _op(_RET, refuse(errno.EPERM)),
+    ]
+    address = _ARGS_AT + 8 * 4
+    program += [
+        _op(_JEQ, SENDTO[column], 0, 6),
+        _op(_LOAD, address),
+        _op(_JEQ, 0, 0, 3),
+        _op(_LOAD, address + 4),
+        _op(_JEQ, 0, 0, 1),
         _op(_RET, _ALLOW),
         _op(_RET, refuse(errno.EPERM)),
     ]

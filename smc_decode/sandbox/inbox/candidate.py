@@ -3,7 +3,7 @@
 import builtins
 from time import monotonic
 
-from .channel import Channel, ChannelClosed, ChannelTimeout
+from .channel import MAX_ANSWER, Channel, ChannelClosed, ChannelTimeout
 from .wire import WireError
 
 MUTABLE = (list, dict, set)
@@ -27,8 +27,9 @@ class CandidateFault(BaseException):
 class Candidate:
     """Calls the entry point in the runner, within `timeout` seconds of waiting in all.
 
-    `call_timeout`: seconds after which one call is interrupted and the next may go on. `fault` keeps the first fault, with
-    which there is no pass, and `poison` the last one that no assertion has answered for yet, should test code swallow it.
+    `call_timeout`: seconds after which one call is interrupted and the next may go on. `fault` keeps the first
+    fault, with which there is no pass, and `poison` the last one that no assertion has answered for yet, should
+    test code swallow it.
     """
 
     def __init__(self, runner: Channel, entry: str, timeout: float, call_timeout: float | None) -> None:
@@ -46,7 +47,7 @@ class Candidate:
 
     def load(self, program: str, fallback: str | None) -> None:
         """Have the runner execute the program. Raises `CandidateFault`."""
-        answer = self._ask(("load", program, fallback, self.__name__))
+        answer = self._ask(("load", MAX_ANSWER, program, fallback, self.__name__))
         match answer:
             case ("loaded",):
                 return

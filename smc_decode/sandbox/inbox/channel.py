@@ -1,7 +1,7 @@
 """Frames over a file descriptor: four bytes of length, then one tagged plain value.
 
-Every read and write has a deadline (on the monotonic clock), and a frame longer than `max_frame` bytes is refused before
-it is read, so that a peer can neither hang its reader nor fill its memory.
+Every read and write has a deadline (on the monotonic clock), and a frame longer than `max_frame` bytes is refused
+before it is read, so that a peer can neither hang its reader nor fill its memory.
 """
 
 import os
@@ -25,15 +25,13 @@ class ChannelTimeout(Exception):
 class Channel:
     """A duplex channel over one non-blocking socket.
 
-    `max_sent` and `max_received` bound a frame, in bytes; `limits` bound what is read. `deadline` arguments are absolute
-    times of `time.monotonic()`; None waits without end.
+    `max_sent` and `max_received` bound a frame, in bytes; `limits` bound what is read. `deadline` arguments are
+    absolute times of `time.monotonic()`; None waits without end.
     """
 
-    def __init__(
-        self, fd: int, max_sent: int, max_received: int, limits: wire.Limits = wire.DEFAULT_LIMITS
-    ) -> None:
+    def __init__(self, fd: int, max_sent: int, max_received: int, limits: wire.Limits = wire.DEFAULT_LIMITS) -> None:
         self.fd = fd
-        self._max_sent = max_sent
+        self.max_sent = max_sent
         self._max_received = max_received
         self._limits = limits
         os.set_blocking(fd, False)
@@ -42,8 +40,8 @@ class Channel:
     def send(self, value: object, deadline: float | None = None) -> None:
         """Write one frame. Raises `WireError` (nothing was written), `ChannelClosed` or `ChannelTimeout`."""
         payload = wire.encode(value)
-        if len(payload) > self._max_sent:
-            raise wire.WireError(f"the value takes {len(payload)} bytes, more than {self._max_sent}")
+        if len(payload) > self.max_sent:
+            raise wire.WireError(f"the value takes {len(payload)} bytes, more than {self.max_sent}")
         view = memoryview(len(payload).to_bytes(4, "big") + payload)
         while view:
             try:

@@ -1,10 +1,10 @@
 """The checker: holds the tests, calls the program through a proxy, and decides. Its control flow is the verdict.
 
-It compares plain values that it has built itself out of tagged bytes, so that no object of the program's ever takes part in
-a comparison. It runs in a box of its own, because tests may come from a client.
+It compares plain values that it has built itself out of tagged bytes, so that no object of the program's ever
+takes part in a comparison. It runs in a box of its own, because tests may come from a client.
 """
 
-import _signal
+import _signal  # type: ignore[import-not-found]
 import os
 from time import monotonic
 
@@ -17,9 +17,9 @@ from .recorder import DETAIL_LENGTH, Enough, Recorder
 class Job:
     """One program and its tests.
 
-    `program` is tried first and `fallback`, where there is one, if that is no Python. `counting`: go on after a failed
-    assertion. `timeout` and `call_timeout`: seconds for the program in all and for one call of it. `test_grace`: seconds
-    more for the tests themselves. `start_grace`: seconds for the runner to start.
+    `program` is tried first and `fallback`, where there is one, if that is no Python. `counting`: go on after a
+    failed assertion. `timeout` and `call_timeout`: seconds for the program in all and for one call of it.
+    `test_grace`: seconds more for the tests themselves. `start_grace`: seconds for the runner to start.
     """
 
     tests: list[str]
@@ -145,7 +145,7 @@ def _names(free: set[str], job: Job, candidate: Candidate, recorder: Recorder) -
     if free:
         # a helper that the prompt defines is taken from the prompt: the program may have changed it
         helpers: dict[str, object] = {"__name__": "__prompt__"}
-        try:
+        try:  # noqa: SIM105 - contextlib would have to be imported
             exec(compile(job.prompt, "<prompt>", "exec", dont_inherit=True), helpers)
         except (Exception, SystemExit):
             pass  # a prompt in prose, or one that ends in the middle of a function
@@ -173,7 +173,7 @@ def _run(test: "rewrite.Rewritten", names: dict[str, object], candidate: Candida
     names.pop("check", None)
     calls, outcomes = candidate.calls, len(recorder.outcomes)
     try:
-        exec(test.code, names)
+        exec(test.code, names)  # type: ignore[arg-type]
         check = names.get("check")
         if check is not None:
             check(candidate)  # type: ignore[operator]

@@ -20,13 +20,14 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 def landlock_version() -> int:
     """The kernel's version of the Landlock interface; 0 if it has none or has it switched off."""
-    return max(0, _libc.syscall(CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(1)))
+    return max(0, int(_libc.syscall(CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(1))))
 
 
 def confine(spec: str) -> None:
-    """`spec`: `UID:PARENT:DIRECTORY[:DIRECTORY...]`, UID `-` to keep the present one; the filter is in the last directory.
+    """Do it, or raise OSError.
 
-    Raises OSError if any part cannot be had.
+    `spec`: `UID:PARENT:DIRECTORY[:DIRECTORY...]`: the uid to take (`-` to keep the present one), the pid with whose
+    end to die, and what may be read; the seccomp filter is in the last directory.
     """
     uid, parent, *directories = spec.split(":")
     with open(f"{directories[-1]}/filter.bpf", "rb") as file:

@@ -12,8 +12,8 @@ class Enough(BaseException):
 class Recorder:
     """Counts the assertions of one test after another, as the rewritten tests meet them.
 
-    `outcomes` holds (test, line, kind, detail); the kinds are `passed`, `failed`, those of `CandidateFault`, and `invalid`
-    for a test that cannot be run.
+    `outcomes` holds (test, line, kind, detail); the kinds are `passed`, `failed`, those of `CandidateFault`, and
+    `invalid` for a test that cannot be run.
     """
 
     def __init__(self, candidate: Candidate, written: list[int], limit: int) -> None:

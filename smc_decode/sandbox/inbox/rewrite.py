@@ -1,17 +1,24 @@
 """Rewrites trusted test source so that each of its assertions is counted, and so that in-place changes can be tested.
 
-Counting: `assert T` becomes `try: mark(line, T) / except caught as e: failed(line, e)`, so that the next one still runs.
-A `try` statement with handlers that holds assertions counts as one test, since its handlers may be what is tested.
+Counting: `assert T` becomes `try: mark(line, T) / except caught as e: failed(line, e)`, so that the next one
+still runs. A `try` statement with handlers that holds assertions counts as one test, since its handlers may be
+what is tested.
 
-In-place changes: the candidate works on copies of its arguments. In an assertion (or an operand of its `and`s) that
-holds nothing that comes from the candidate, an argument's name stands for the argument as the candidate left it:
-`candidate(x); assert x == [1, 2]`. Elsewhere, as in `assert candidate(x) == sorted(x)`, it stands for the argument as the
-test made it, or else a candidate could empty `x` and return `[]`.
+In-place changes: the candidate works on copies of its arguments. In an assertion (or an operand of its `and`s)
+that holds nothing that comes from the candidate, an argument's name stands for the argument as the candidate left
+it: `candidate(x); assert x == [1, 2]`. Elsewhere, as in `assert candidate(x) == sorted(x)`, it stands for the
+argument as the test made it, or else a candidate could empty `x` and return `[]`.
 """
 
 import _ast
 import builtins
-from collections.abc import Iterator
+from _collections_abc import Iterator  # already loaded; `collections` is not
+
+TYPE_CHECKING = False  # `typing` takes longer to import than all the rest
+if TYPE_CHECKING:
+    from typing import TypeVar
+
+    Node = TypeVar("Node", bound=_ast.AST)
 
 ONLY_AST = 0x400  # ast.PyCF_ONLY_AST, without importing ast
 MARK, FAILED, CAUGHT, AFTER = "__smc_mark__", "__smc_failed__", "__smc_caught__", "__smc_after__"
@@ -20,23 +27,28 @@ MARK, FAILED, CAUGHT, AFTER = "__smc_mark__", "__smc_failed__", "__smc_caught__"
 class Rewritten:
     """`code` to execute, `assertions` written in it, `free` names that it does not define, whether it `reads_after`."""
 
-    __slots__ = ("assertions", "code", "free", "reads_after")
+    def __init__(self, code: object, assertions: int, free: list[str], reads_after: bool) -> None:
+        self.code = code
+        self.assertions = assertions
+        self.free = free
+        self.reads_after = reads_after
 
 
 def rewrite(source: str, filename: str, entry: str, counting: bool) -> Rewritten:
-    """Rewrite and compile `source`. Raises SyntaxError, ValueError, RecursionError or MemoryError on what is no Python."""
+    """Rewrite and compile `source`.
+
+    Raises SyntaxError, ValueError, RecursionError or MemoryError on what is no Python.
+    """
     tree = compile(source, filename, "exec", ONLY_AST, dont_inherit=True)
-    result = Rewritten()
     names = [node for node in walk(tree) if isinstance(node, _ast.Name)]
     defined = {node.id for node in names if not isinstance(node.ctx, _ast.Load)} | _declared(tree)
     loaded = {node.id for node in names if isinstance(node.ctx, _ast.Load)}
-    result.free = sorted(name for name in loaded - defined if not hasattr(builtins, name))
-    result.reads_after = _read_arguments_after(tree, entry)
-    result.assertions = sum(_counts(node) for node in walk(tree))
+    free = sorted(name for name in loaded - defined if not hasattr(builtins, name))
+    reads_after = _read_arguments_after(tree, entry)
+    assertions = sum(_counts(node) for node in walk(tree))
     if counting:
         tree.body = _count_in(tree.body)
-    result.code = compile(tree, filename, "exec", dont_inherit=True)
-    return result
+    return Rewritten(compile(tree, filename, "exec", dont_inherit=True), assertions, free, reads_after)
 
 
 def walk(node: _ast.AST) -> Iterator[_ast.AST]:
@@ -66,9 +78,7 @@ def _declared(tree: _ast.AST) -> set[str]:
             names.add((node.asname or node.name).partition(".")[0])
         elif isinstance(node, _ast.arg):
             names.add(node.arg)
-        elif isinstance(node, _ast.ExceptHandler) and node.name:
-            names.add(node.name)
-        elif isinstance(node, (_ast.MatchAs, _ast.MatchStar)) and node.name:
+        elif isinstance(node, (_ast.ExceptHandler, _ast.MatchAs, _ast.MatchStar)) and node.name:
             names.add(node.name)
     return names
 
@@ -117,9 +127,9 @@ def _name(name: str, where: _ast.AST) -> _ast.Name:
     return _at(_ast.Name(name, _ast.Load()), where)
 
 
-def _at(node, where):  # type: ignore[no-untyped-def]
-    node.lineno = node.end_lineno = where.lineno
-    node.col_offset = node.end_col_offset = where.col_offset
+def _at(node: "Node", where: _ast.AST) -> "Node":
+    for field in ("lineno", "end_lineno", "col_offset", "end_col_offset"):
+        setattr(node, field, getattr(where, field))
     return node
 
 
@@ -185,7 +195,7 @@ def _view(parent: _ast.AST, field: str, arguments: set[str], tainted: set[str]) 
     return True
 
 
-def _with_views(node, arguments: set[str]):  # type: ignore[no-untyped-def]
+def _with_views(node: _ast.AST, arguments: set[str]) -> _ast.AST:
     """`node` with each loaded argument name `x` replaced by `after(x)`."""
     if isinstance(node, _ast.Name):
         if node.id in arguments and isinstance(node.ctx, _ast.Load):
@@ -194,7 +204,7 @@ def _with_views(node, arguments: set[str]):  # type: ignore[no-untyped-def]
     for field in node._fields:
         value = getattr(node, field, None)
         if isinstance(value, list):
-            setattr(node, field, [_with_views(item, arguments) if isinstance(item, _ast.AST) else item for item in value])
+            value[:] = [_with_views(item, arguments) if isinstance(item, _ast.AST) else item for item in value]
         elif isinstance(value, _ast.AST):
             setattr(node, field, _with_views(value, arguments))
     return node

@@ -4,13 +4,17 @@ Nothing that it says is trusted. The program may patch, read or replace every li
 itself; all it can gain is to choose the plain value with which a call is answered, which it could do by returning it.
 """
 
-import _signal
+import _signal  # type: ignore[import-not-found]  # `signal` would import `enum`
 import builtins
 import os
 import sys
 
 from .channel import MAX_ANSWER, MAX_REQUEST, Channel
 from .wire import WireError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 MESSAGE_LENGTH = 300
 
@@ -20,16 +24,17 @@ class _SoftTimeout(BaseException):
 
 
 def serve() -> None:
-    """Answer frames on descriptor 0 until it closes: one `load`, then any number of `call`s."""
+    """Answer frames on descriptor 0 until it closes: one `load` (with the greatest size of an answer), then `call`s."""
     channel = Channel(take_channel(), MAX_ANSWER, MAX_REQUEST)
     channel.send(("hello",))
     program = _Program()
     while True:
-        kind, *rest = channel.receive()  # type: ignore[misc]
-        if kind == "load":
-            channel.send(program.load(*rest))
+        request: tuple[Any, ...] = channel.receive()  # type: ignore[assignment]
+        if request[0] == "load":
+            channel.max_sent = request[1]
+            channel.send(program.load(*request[2:]))
         else:
-            number, name, args, kwargs, want_after, soft_timeout = rest
+            _, number, name, args, kwargs, want_after, soft_timeout = request
             answer = program.call(number, name, args, kwargs, want_after, soft_timeout)
             try:
                 channel.send(answer)

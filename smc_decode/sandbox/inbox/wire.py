@@ -1,8 +1,8 @@
 """Tagged plain values: the only thing that crosses a box's wall.
 
-A value is one tag byte and a payload. Only exact built-in types are written: an instance of a subclass (an `int` whose
-`__eq__` always agrees, say) is refused, and a reader can only ever build exact built-in types. Reading is bounded in
-bytes (by the caller), in depth, in nodes and in hashed entries, because the other side may be hostile.
+A value is one tag byte and a payload. Only exact built-in types are written: an instance of a subclass (an `int`
+whose `__eq__` always agrees, say) is refused, and a reader can only ever build exact built-in types. Reading is
+bounded in bytes (by the caller), in depth, in nodes and in hashed entries, because the other side may be hostile.
 """
 
 from _struct import pack, unpack_from  # `struct` would add an import for nothing
@@ -164,9 +164,9 @@ class _Reader:
 
 
 def canonical(value: object) -> bytes:
-    """Bytes that are equal just when two plain values are: of equal type and content, whatever the order of a set or dict.
+    """Bytes that are equal just when two plain values are of equal type and content.
 
-    Unlike `==`, NaN agrees with NaN and 1, 1.0 and True all differ. Nothing is hashed.
+    The order of sets and dicts does not matter. Unlike with `==`, NaN agrees with NaN, and 1, 1.0 and True differ.
     """
     kind = type(value)
     if kind is float:
