@@ -1,0 +1,53 @@
+# Two commands do everything: `make serve` and `make test`. `make` alone lists the rest.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help setup model serve test lint format conformance bench clean distclean
+
+VENV := .venv
+PY := $(VENV)/bin/python
+# cuda where a GPU answers, else cpu; `make setup EXTRA=cpu` overrides.
+EXTRA ?= $(shell nvidia-smi -L 2>/dev/null | grep -q GPU && echo cuda || echo cpu)
+STAMP := $(VENV)/.setup-done
+ARGS ?=
+BENCH ?= humaneval
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## make .venv and install everything (done again only when pyproject.toml changes)
+
+$(STAMP): pyproject.toml scripts/setup.sh
+	@scripts/setup.sh $(VENV) $(EXTRA)
+	@touch $@
+
+model: setup ## fetch the bundled model into the user's cache, once
+	@$(PY) -m smc_decode.models >/dev/null
+
+# With a model of the user's own, the bundled one is not needed.
+serve: setup $(if $(findstring --model,$(ARGS)),,model) ## start the server; ARGS="--port 9000 --model NAME" is passed on
+	@exec $(VENV)/bin/smc-decode serve $(ARGS)
+
+test: setup model ## run all tests: first those without an engine, then those on vLLM
+	@scripts/test.sh $(PY)
+
+lint: setup ## ruff check, ruff format --check, mypy
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+
+format: setup ## let ruff lay out and mend the code
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+conformance: setup model ## run other programs' clients and contracts against the server
+	$(PY) -m pytest tests/conformance $(ARGS)
+
+bench: setup model ## run a benchmark: BENCH=humaneval ARGS="..."
+	$(PY) -m benchmarks.$(BENCH) $(ARGS)
+
+clean: ## remove caches and build products
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -path ./$(VENV) -prune -o -type d -name __pycache__ -exec rm -rf {} +
+
+distclean: clean ## clean, and remove .venv
+	rm -rf $(VENV)

@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# Runs the tests in two processes and fails if either fails: first what needs no engine (seconds, and no torch),
+# then what needs vLLM and the bundled model.
+#   usage: scripts/test.sh PYTHON
+set -uo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+python=${1:?usage: scripts/test.sh PYTHON}
+status=0
+
+# Models are folders by now; a test that asks the hub for one is wrong.
+export HF_HUB_OFFLINE=1 VLLM_NO_USAGE_STATS=1
+"$python" -m pytest -m "not vllm" --ignore=tests/conformance || status=1
+"$python" -m pytest -m vllm --ignore=tests/conformance || status=1
+exit $status
