@@ -1,0 +1,167 @@
+"""What a run is asked to do: SMCConfig and its parts. Validation errors name the field and the allowed values."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from smc_decode.engines.base import Shaping
+
+Target = Literal["tempered", "powered"]
+SelectionRule = Literal["sample", "best", "vote"]
+RejuvenationMode = Literal["exact", "corrected", "paper"]
+
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Lookahead(_Part):
+    """Estimates of a prefix's future, L^ (docs/method.md, "Lookahead"). Off at ``rollouts=0``.
+
+    ``temperature`` None: the proposal's. ``horizon`` None: rollouts run to the end. ``floor`` in units of the
+    potential's scale. ``reuse``: a rollout becomes the next block, where that is exact (rollouts drawn at the
+    proposal temperature). ``choice``: which rollout (``uniform``, or ``weighted`` by its value).
+    ``min_rollouts``: draw only so many where they agree to within ``agreement`` (relative spread).
+    ``early_stop``: end the run when one answer holds this share of the anytime posterior.
+    """
+
+    rollouts: int = Field(0, ge=0, le=64)
+    temperature: Finite | None = Field(None, gt=0, le=10)
+    horizon: int | None = Field(None, ge=1)
+    floor: Finite = Field(0.1, ge=0)
+    reuse: bool = True
+    choice: Literal["uniform", "weighted"] = "uniform"
+    min_rollouts: int | None = Field(None, ge=1)
+    agreement: Finite = Field(0.1, ge=0)
+    early_stop: Finite | None = Field(None, gt=0, le=1)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.min_rollouts is not None and self.min_rollouts > max(self.rollouts, 1):
+            raise ValueError("min_rollouts must not exceed rollouts")
+        if self.choice == "weighted" and self.floor == 0:
+            raise ValueError("choice 'weighted' needs a floor above 0: a rollout of value 0 could never be chosen")
+        if self.early_stop is not None and self.rollouts == 0:
+            raise ValueError("early_stop needs rollouts of at least 1: it reads the rollouts' answers")
+        if self.early_stop is not None and self.horizon is not None:
+            raise ValueError("early_stop needs complete rollouts: leave horizon out")
+        return self
+
+
+class Rejuvenation(_Part):
+    """Metropolis-Hastings suffix regeneration (docs/method.md, "Rejuvenation"). Off at ``steps=0``.
+
+    ``when``: after each resampling, or at every block (``always``). ``paper`` moves duplicates with a
+    reward below ``reward_threshold`` only.
+    """
+
+    steps: int = Field(0, ge=0, le=1000)
+    mode: RejuvenationMode = "exact"
+    when: Literal["resampled", "always"] = "resampled"
+    reward_threshold: Finite = 0.5
+
+
+class Bridge(_Part):
+    """Adaptive bridging: the first blocks aim at a softer target, which is raised by bisection of the ESS and
+    ends exactly at the requested one (docs/method.md, "Bridging"). Off when both parts are off."""
+
+    alpha: bool = False
+    reward: bool = False
+    ess: Finite = Field(0.7, gt=0, lt=1)
+
+
+class SMCConfig(_Part):
+    """One run. Defaults: Target I at alpha 1 with systematic resampling and no lookahead or moves."""
+
+    n_particles: int = Field(16, ge=1, le=4096)
+    block_size: int = Field(32, ge=1)
+    max_tokens: int = Field(512, ge=1)
+    target: Target = "tempered"
+    alpha: Finite = Field(1.0, gt=0)
+    proposal_temperature: Finite | None = Field(None, ge=0, le=10)
+    resampling: str = "systematic"
+    ess_threshold: Finite = Field(0.5, ge=0, le=1)
+    reward_scale: Finite = 4.0
+    lookahead: Lookahead = Lookahead()
+    rejuvenation: Rejuvenation = Rejuvenation()
+    bridge: Bridge = Bridge()
+    selection: SelectionRule = "sample"
+    extractor: Literal["tokens", "text", "boxed", "code"] = "tokens"
+    n_sweeps: int = Field(1, ge=1, le=100)
+    max_total_tokens: int | None = Field(None, ge=1)
+    deadline_s: Finite | None = Field(None, gt=0)
+
+    # The distribution's shape: part of the target and of the proposal alike.
+    top_k: int = Field(0, ge=0)
+    top_p: Finite = Field(1.0, gt=0, le=1)
+    min_p: Finite = Field(0.0, ge=0, le=1)
+    repetition_penalty: Finite = Field(1.0, gt=0)
+    presence_penalty: Finite = Field(0.0, ge=-2, le=2)
+    frequency_penalty: Finite = Field(0.0, ge=-2, le=2)
+    logit_bias: dict[int, float] = Field(default_factory=dict)
+    min_tokens: int = Field(0, ge=0)
+    ignore_eos: bool = False
+    stop_token_ids: tuple[int, ...] = ()
+    stop: tuple[str, ...] = ()
+    grammar: dict[str, object] | None = None
+
+    @field_validator("resampling")
+    @classmethod
+    def _known_scheme(cls, name: str) -> str:
+        from smc_decode.resampling import SCHEMES
+
+        if name not in SCHEMES:
+            raise ValueError(f"unknown resampling {name!r}; allowed: {', '.join(sorted(SCHEMES))}")
+        return name
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.proposal_temperature == 0 and self.n_particles > 1:
+            raise ValueError("proposal_temperature 0 is greedy decoding: it needs n_particles=1")
+        shaping = self.shaping
+        if shaping.truncates and not self.locally_matched and (self.top_p < 1 or self.min_p > 0):
+            raise ValueError(
+                "top_p and min_p cut at the proposal's temperature, so the target would not know the cut: "
+                "leave proposal_temperature out (it is then 1/alpha), or use top_k"
+            )
+        if shaping.reweights and (self.target == "powered" or not self.locally_matched):
+            raise ValueError(
+                "penalties, logit_bias, min_tokens and ignore_eos move the logits, and the engine then gives no "
+                "base log-probability for it: use target='tempered' without proposal_temperature"
+            )
+        if self.bridge.alpha and self.target != "powered":
+            raise ValueError("bridge.alpha needs target='powered' (the tempered base has no alpha to bridge)")
+        if (self.bridge.alpha or self.bridge.reward) and self.lookahead.rollouts:
+            raise ValueError("bridge and lookahead cannot be combined: a rollout's value is of the final target")
+        if self.rejuvenation.mode == "corrected" and self.rejuvenation.steps and self.target != "tempered":
+            raise ValueError("rejuvenation.mode 'corrected' is a Target II move inside target='tempered'")
+        return self
+
+    @property
+    def temperature(self) -> float:
+        """The proposal temperature tau: ``proposal_temperature``, or 1/alpha."""
+        return 1.0 / self.alpha if self.proposal_temperature is None else self.proposal_temperature
+
+    @property
+    def locally_matched(self) -> bool:
+        """Whether tau = 1/alpha (Target I's increments are then exactly psi)."""
+        return self.temperature > 0 and abs(self.alpha * self.temperature - 1.0) < 1e-12
+
+    @property
+    def shaping(self) -> Shaping:
+        return Shaping(
+            top_k=self.top_k,
+            top_p=self.top_p,
+            min_p=self.min_p,
+            repetition_penalty=self.repetition_penalty,
+            presence_penalty=self.presence_penalty,
+            frequency_penalty=self.frequency_penalty,
+            logit_bias=dict(self.logit_bias),
+            min_tokens=self.min_tokens,
+            ignore_eos=self.ignore_eos,
+            grammar=self.grammar,
+        )
