@@ -43,10 +43,11 @@ choose_python() {
     return 1
 }
 
-# pip's own words go to the log; what it downloads is shown, one line each.
+# pip's own words go to the log; of what it fetches, the files of a megabyte and more are shown.
 run_pip() {
-    "$python" -m pip --disable-pip-version-check "$@" </dev/null 2>&1 | tee -a "$log" \
-        | sed -u -n -E 's/^ *((Downloading|Building|Installing collected).{0,90}).*/    \1/p'
+    "$python" -m pip --disable-pip-version-check "$@" </dev/null 2>&1 | tee -a "$log" | sed -u -n -E \
+        -e 's/^ *(Downloading|Using cached|Processing) ([^ ]*\/)?([^-]+-[^-]+)-[^ ]* \(([0-9.]+ [MG]B)\).*/    \3 (\4)/p' \
+        -e 's/^Installing collected packages.*/    unpacking/p'
 }
 
 pip_failed() {
