@@ -85,13 +85,18 @@ class Sandbox:
         """`bubblewrap`, `landlock` or `unsafe`."""
         return self._tier.name
 
+    @property
+    def uids(self) -> frozenset[int]:
+        """The uids that boxes run as, one each; none where the server may not change uid."""
+        return self._slots.uids
+
     def describe(self) -> dict[str, Any]:
         """The tier, why stronger ones were not taken, and the limits: JSON for `/ready`."""
         return {
             "tier": self.tier,
             "safe": self.tier != Unconfined.name,
             "rejected_tiers": dict(self._rejected),
-            "own_uid_per_box": self._slots.available and self.tier != Unconfined.name,
+            "own_uid_per_box": bool(self._slots.uids) and self.tier != Unconfined.name,
             "max_parallel": self.max_parallel,
             "memory_bytes": self.limits.memory_bytes,
         }

@@ -18,7 +18,7 @@ class UidSlots:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._free = _range()
-        self.available = bool(self._free)
+        self.uids = frozenset(self._free)
 
     @contextmanager
     def take(self) -> Iterator[int | None]:
