@@ -1,0 +1,145 @@
+"""The kinds of source that a catalogue can offer, each with its options and what a request may set by default."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from smc_decode.potentials.base import RewardSource
+from smc_decode.potentials.cache import ContentCache
+from smc_decode.potentials.options import Options, RewardRequest
+
+if TYPE_CHECKING:
+    from smc_decode.potentials.workers import WorkerPool
+
+T = TypeVar("T")
+
+
+@dataclass
+class Resources:
+    """What sources are made of. ``sandbox`` and ``engine`` are None where there are none, and the reasons say why.
+
+    ``engine`` is the generator. ``engines`` gives named further ones (judges and reward models) once they are loaded.
+    """
+
+    sandbox: Any = None
+    sandbox_reason: str = "no sandbox is running"
+    engine: Any = None
+    workers: WorkerPool | None = None
+    models: Mapping[str, Any] = field(default_factory=dict)
+    allow_client_tests: bool = False
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a kind gets to make a source: the reward's name, the request, the resources; ``shared`` makes a thing once
+    per reward name and keeps it for all requests; ``member`` gives another reward of the catalogue by name."""
+
+    name: str
+    request: RewardRequest
+    resources: Resources
+    shared: Callable[[str, Callable[[], Any]], Any]
+    member: Callable[[str, Mapping[str, Any], str], RewardSource]
+
+    def cache(self) -> ContentCache[Any]:
+        found: ContentCache[Any] = self.shared("cache", ContentCache)
+        return found
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of source.
+
+    ``request_params``: what a request may set unless the operator says otherwise. ``code_params``: those that carry
+    code which will be run. ``missing``: why it cannot work with these resources and operator's options, or ''.
+    ``builtin``: offered without configuration.
+    """
+
+    source: str
+    description: str
+    options: type[Options]
+    create: Callable[[Any, Context], RewardSource]
+    request_params: tuple[str, ...] = ()
+    code_params: tuple[str, ...] = ()
+    modules: tuple[str, ...] = ()
+    missing: Callable[[Resources, Mapping[str, Any]], str] = lambda resources, options: ""
+    builtin: bool = True
+
+    def unavailable(self, resources: Resources, options: Mapping[str, Any]) -> str:
+        """Why this kind does not work here, or ''."""
+        absent = [module for module in self.modules if find_spec(module) is None]
+        if absent:
+            return f"needs {', '.join(absent)}: pip install 'smc-decode[rewards]'"
+        return self.missing(resources, options)
+
+
+def _no_sandbox(resources: Resources, options: Mapping[str, Any]) -> str:
+    return "" if resources.sandbox is not None else resources.sandbox_reason
+
+
+_CODE = ("prompt", "entry_point", "answer", "syntax_weight", "pending", "run_prefixes")
+
+
+def _unit_tests() -> Kind:
+    from smc_decode.potentials import unit_tests as module
+
+    return Kind(
+        "unit_tests",
+        "Share of unit tests passed in the sandbox, and valid syntax (weight 0.3)",
+        module.UnitTestOptions,
+        lambda options, context: module.create(
+            options, context.request, context.resources.sandbox, name=context.name, cache=context.cache()
+        ),
+        ("test", "tests", *_CODE),
+        ("test", "tests"),
+        missing=_no_sandbox,
+    )
+
+
+def _prompt_examples() -> Kind:
+    from smc_decode.potentials import prompt_examples as module
+
+    return Kind(
+        "prompt_examples",
+        "The examples written in the prompt as unit tests; without any, syntax and confidence",
+        module.PromptExampleOptions,
+        lambda options, context: module.create(
+            options, context.request, context.resources.sandbox, name=context.name, cache=context.cache()
+        ),
+        _CODE,
+        missing=_no_sandbox,
+    )
+
+
+def _confidence() -> Kind:
+    from smc_decode.potentials import confidence as module
+
+    return Kind(
+        "confidence",
+        "The model's own confidence: exp of the mean log-probability, of all tokens, the tail or the least sure run",
+        module.ConfidenceOptions,
+        lambda options, context: module.Confidence(options, name=context.name),
+        ("statistic", "window"),
+    )
+
+
+_KINDS: tuple[Callable[[], Kind], ...] = (_unit_tests, _prompt_examples, _confidence)
+
+
+def all_kinds() -> dict[str, Kind]:
+    """Every kind by the name that ``source = ...`` gives it."""
+    kinds = [make() for make in _KINDS]
+    return {kind.source: kind for kind in kinds}
+
+
+async def close(thing: object) -> None:
+    """Close a shared object that can be closed."""
+    for name in ("aclose", "close"):
+        method = getattr(thing, name, None)
+        if callable(method):
+            result = method()
+            if isinstance(result, Awaitable):
+                await result
+            return

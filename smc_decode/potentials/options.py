@@ -1,0 +1,95 @@
+"""What a reward is asked for: the request it belongs to, its options, and errors that name the field at fault."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+
+
+class Options(BaseModel):
+    """Base of every source's options. Unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class RewardRequestError(ValueError):
+    """The request asks for a reward that cannot be given. ``param`` is the dotted field at fault."""
+
+    def __init__(self, message: str, param: str) -> None:
+        super().__init__(message)
+        self.param = param
+
+
+class RewardConfigError(ValueError):
+    """The operator's configuration of rewards is wrong; the message names the table and the key."""
+
+
+class MissingExtra(ImportError):
+    """An optional dependency of a reward is not installed; the message names the extra."""
+
+
+@dataclass(frozen=True)
+class RewardRequest:
+    """The request that a reward is built for. ``messages`` is None for a completion; ``client_is_local``: the client is
+    on this machine's loopback."""
+
+    prompt_text: str = ""
+    messages: Sequence[Mapping[str, Any]] | None = None
+    client_is_local: bool = True
+
+    @property
+    def task(self) -> str:
+        """What the user asked: the last user message's text, or the prompt."""
+        for message in reversed(self.messages or ()):
+            if message.get("role") == "user":
+                return text_of(message.get("content"))
+        return self.prompt_text
+
+    @property
+    def continues_assistant(self) -> bool:
+        """Whether the answer continues a message that the client began for the assistant."""
+        return bool(self.messages) and self.messages is not None and self.messages[-1].get("role") == "assistant"
+
+
+def text_of(content: object) -> str:
+    """The text of a message's content, which is a string or a list of parts."""
+    if isinstance(content, str):
+        return content
+    if isinstance(content, Sequence):
+        return "".join(str(part.get("text", "")) for part in content if isinstance(part, Mapping))
+    return ""
+
+
+OptionsT = TypeVar("OptionsT", bound=BaseModel)
+
+
+def validate(model: type[OptionsT], values: Mapping[str, Any], where: str) -> OptionsT:
+    """``values`` as ``model``. Raises RewardRequestError whose ``param`` is ``where.field``."""
+    try:
+        return model.model_validate(dict(values))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        path = ".".join([where, *(str(part) for part in first["loc"])])
+        if first["type"] == "extra_forbidden":
+            allowed = ", ".join(sorted(model.model_fields)) or "none"
+            raise RewardRequestError(f"{path} is unknown; allowed: {allowed}", path) from None
+        raise RewardRequestError(f"{path}: {first['msg']}", path) from None
+
+
+def require(module: str, extra: str = "rewards") -> ModuleType:
+    """Import an optional dependency. Raises MissingExtra with the command that installs it."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        name = module.partition(".")[0]
+        raise MissingExtra(
+            f"this reward needs {name}, which is not installed: pip install 'smc-decode[{extra}]'"
+        ) from error
