@@ -105,19 +105,20 @@ class Box:
         return inner
 
 
-def _limits_argument(limits: BoxLimits, cpu_seconds: int) -> str:
+def _limits_argument(limits: BoxLimits, cpu_seconds: int, count_threads: bool = True) -> str:
     values = {
         resource.RLIMIT_AS: limits.memory_bytes,
         resource.RLIMIT_STACK: STACK_BYTES,
         resource.RLIMIT_CPU: cpu_seconds,
         resource.RLIMIT_NOFILE: limits.open_files,
-        resource.RLIMIT_NPROC: limits.threads,
         resource.RLIMIT_FSIZE: 0,
         resource.RLIMIT_CORE: 0,
         resource.RLIMIT_MEMLOCK: 0,
         resource.RLIMIT_MSGQUEUE: 0,
         resource.RLIMIT_SIGPENDING: 64,
     }
+    if count_threads:
+        values[resource.RLIMIT_NPROC] = limits.threads
     return ",".join(f"{number}={value}" for number, value in values.items())
 
 
@@ -221,7 +222,10 @@ class Landlock:
 
     def start(self, role: Role, wiring: Wiring, limits: BoxLimits, cpu_seconds: int, uid: int | None) -> Box:
         parts = ["-" if uid is None else str(uid), str(os.getpid()), self._runtime.root, self._runtime.inbox]
-        return _start_plain(self._runtime, role, wiring, limits, cpu_seconds, ":".join(map(str, parts)))
+        confinement = ":".join(map(str, parts))
+        # without a uid of its own the count would take in all processes of the user's; then memory bounds the threads
+        argument = _limits_argument(limits, cpu_seconds, count_threads=uid is not None)
+        return _start_plain(self._runtime, role, wiring, argument, confinement)
 
 
 class Unconfined:
@@ -233,15 +237,13 @@ class Unconfined:
         self._runtime = runtime
 
     def start(self, role: Role, wiring: Wiring, limits: BoxLimits, cpu_seconds: int, uid: int | None) -> Box:
-        return _start_plain(self._runtime, role, wiring, limits, cpu_seconds, "-")
+        argument = _limits_argument(limits, cpu_seconds, count_threads=False)
+        return _start_plain(self._runtime, role, wiring, argument, "-")
 
 
-def _start_plain(
-    runtime: Runtime, role: Role, wiring: Wiring, limits: BoxLimits, cpu_seconds: int, confinement: str
-) -> Box:
+def _start_plain(runtime: Runtime, role: Role, wiring: Wiring, limits: str, confinement: str) -> Box:
     command = [
-        str(runtime.python), *PYTHON_FLAGS, "-c", _boot(str(runtime.inbox)), role,
-        _limits_argument(limits, cpu_seconds), confinement,
+        str(runtime.python), *PYTHON_FLAGS, "-c", _boot(str(runtime.inbox)), role, limits, confinement,
         *(() if wiring.channel is None else (str(wiring.channel),)),
     ]  # fmt: skip
     process, errors = _spawn(command, wiring, {"LD_LIBRARY_PATH": str(runtime.root / "usr" / "lib")})

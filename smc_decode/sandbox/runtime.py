@@ -13,6 +13,7 @@ import platform
 import py_compile
 import re
 import shutil
+import stat
 import subprocess
 import sys
 import sysconfig
@@ -46,26 +47,30 @@ class Runtime:
 
 def prepare_runtime(cache: Path | None = None) -> Runtime:
     """The runtime for this interpreter, made now if the cache has none. Raises `SandboxUnavailable`."""
-    cache = cache or default_cache()
-    try:
-        cache.mkdir(mode=0o755, parents=True, exist_ok=True)
-        owner = cache.stat()
-        if owner.st_uid != os.geteuid() or owner.st_mode & 0o022:
-            raise SandboxUnavailable(f"{cache} must belong to the server's user and be writable by nobody else")
-        return Runtime(
-            root=_once(cache / f"python-{_digest(_python_facts())}", _build_root),
-            inbox=_once(cache / f"inbox-{_digest(_inbox_facts())}", _build_inbox),
-        )
-    except (OSError, subprocess.SubprocessError) as error:
-        raise SandboxUnavailable(f"the sandbox's runtime cannot be made in {cache}: {error}") from error
+    problems: list[str] = []
+    for place in default_caches() if cache is None else [cache]:
+        try:
+            place.mkdir(mode=0o755, parents=True, exist_ok=True)
+            owner = place.lstat()
+            if owner.st_uid != os.geteuid() or owner.st_mode & 0o022 or not stat.S_ISDIR(owner.st_mode):
+                raise PermissionError(f"{place} must be a directory of the server's user that nobody else can write to")
+            return Runtime(
+                root=_once(place / f"python-{_digest(_python_facts())}", _build_root),
+                inbox=_once(place / f"inbox-{_digest(_inbox_facts())}", _build_inbox),
+            )
+        except (OSError, subprocess.SubprocessError) as error:
+            problems.append(f"{place}: {error}")
+    raise SandboxUnavailable("there is no place for the sandbox's runtime: " + "; ".join(problems))
 
 
-def default_cache() -> Path:
-    """Root's boxes run as other users, so root's cache is a place that they can reach."""
-    if os.geteuid() == 0:
-        return Path("/var/cache/smc-decode")
+def default_caches() -> list[Path]:
+    """Where to keep the runtime, best first. Root's boxes run as other users, who must be able to reach it."""
+    uid = os.geteuid()
     base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "smc-decode" / "sandbox"
+    best = (
+        Path("/var/cache/smc-decode") if uid == 0 else Path(base or Path.home() / ".cache") / "smc-decode" / "sandbox"
+    )
+    return [best, Path(tempfile.gettempdir()) / f"smc-decode-{uid}"]
 
 
 def _digest(facts: list[str]) -> str:
@@ -74,8 +79,9 @@ def _digest(facts: list[str]) -> str:
 
 def _python_facts() -> list[str]:
     executable = Path(_executable())
-    stat = executable.stat()
-    return [sys.version, str(executable), str(stat.st_mtime_ns), str(_stdlib()), *platform.libc_ver(), *LEFT_OUT]
+    recipe = Path(__file__).read_text()
+    changed = str(executable.stat().st_mtime_ns)
+    return [sys.version, str(executable), changed, str(_stdlib()), *platform.libc_ver(), recipe]
 
 
 def _inbox_facts() -> list[str]:
@@ -124,22 +130,20 @@ def _build_root(root: Path) -> None:
     (usr / "bin" / "python3").symlink_to(name)
     stdlib = usr / "lib" / name
     shutil.copytree(_stdlib(), stdlib, ignore=shutil.ignore_patterns(*LEFT_OUT))
-    dynload = stdlib / "lib-dynload"
-    extensions = sysconfig.get_config_var("DESTSHARED")
-    if not dynload.is_dir() and extensions and Path(extensions).is_dir():
-        shutil.copytree(extensions, dynload, ignore=shutil.ignore_patterns(*LEFT_OUT))
+    extensions = Path(sysconfig.get_config_var("DESTSHARED") or _stdlib() / "lib-dynload")
+    if extensions.is_dir():
+        ignore = shutil.ignore_patterns(*LEFT_OUT)
+        shutil.copytree(extensions, stdlib / "lib-dynload", ignore=ignore, dirs_exist_ok=True)
     compileall.compile_dir(
         stdlib, quiet=2, stripdir=str(root), invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH
     )
-    for library, source in _libraries([usr / "bin" / name, *dynload.glob("*.so")]).items():
+    for library, source in _libraries([Path(_executable()), *extensions.glob("*.so")]).items():
         shutil.copy2(source, usr / "lib" / library)
 
 
 def _libraries(files: list[Path]) -> dict[str, str]:
-    """The shared libraries that these files, and the original interpreter, need: name to path."""
-    listing = subprocess.run(
-        ["ldd", _executable(), *map(str, files)], capture_output=True, text=True, check=False, timeout=60
-    ).stdout
+    """The shared libraries that these files need: name to path."""
+    listing = subprocess.run(["ldd", *map(str, files)], capture_output=True, text=True, check=False, timeout=60).stdout
     found: dict[str, str] = {}
     for line in listing.splitlines():
         match = re.match(r"\s+(?:(\S+) => )?(/\S+) \(0x", line)

@@ -34,7 +34,7 @@ ENVIRONMENT_NAME = "SMC_DECODE_TEST_SECRET"
 class World:
     """What a hostile program might touch, and whether it did."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, sandbox: Sandbox) -> None:
         self.mark = f"smc-hostile-{secrets.token_hex(8)}"
         self.secret = secrets.token_hex(16)
         self.canary = directory / f"canary-{self.mark[-8:]}"
@@ -61,6 +61,8 @@ class World:
                 listener.listen()
         self.victim = subprocess.Popen(["sleep", "1000"], start_new_session=True)
         self._descriptors = descriptors()
+        self._sandbox = sandbox
+        self._processes = left_behind(sandbox)
 
     def fill(self, text: str) -> str:
         """`text` with the names of things in this world."""
@@ -71,7 +73,7 @@ class World:
         }  # fmt: skip
         return re.sub("@([A-Z_]+)@", lambda match: str(values[match[1]]), text)
 
-    def assert_unharmed(self, sandbox: Sandbox) -> None:
+    def assert_unharmed(self) -> None:
         """Nothing was written, sent, signalled, changed or left behind."""
         assert self.signals == []
         assert self.victim.poll() is None
@@ -88,7 +90,7 @@ class World:
             with pytest.raises(BlockingIOError):
                 listener.accept() if listener.type == socket.SOCK_STREAM else listener.recv(1)
         assert descriptors() == self._descriptors
-        assert left_behind(sandbox, self.victim.pid) == []
+        assert {pid: name for pid, name in left_behind(self._sandbox).items() if pid not in self._processes} == {}
 
     def close(self) -> None:
         self.victim.kill()
@@ -118,11 +120,11 @@ def process_status(pid: int) -> dict[str, str]:
     return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
 
 
-def left_behind(sandbox: Sandbox, *known: int) -> list[str]:
-    """Unexpected children of this process (zombies too), and processes of boxes that have outlived their wrapper."""
-    found = []
+def left_behind(sandbox: Sandbox) -> dict[str, str]:
+    """Children of this process (zombies too), and processes of boxes that have outlived their wrapper."""
+    found = {}
     for entry in os.listdir("/proc"):
-        if not entry.isdigit() or int(entry) in (os.getpid(), *known):
+        if not entry.isdigit() or int(entry) == os.getpid():
             continue
         with contextlib.suppress(OSError):
             status = process_status(int(entry))
@@ -130,7 +132,7 @@ def left_behind(sandbox: Sandbox, *known: int) -> list[str]:
             boxed = int(status["Uid"].split()[0]) in sandbox.uids
             orphan = status["PPid"] == "1" and b"inbox.boot" in Path(f"/proc/{entry}/cmdline").read_bytes()
             if child or boxed or orphan:
-                found.append(f"{entry} {status['Name']} {status['State']}")
+                found[entry] = f"{status['Name']} {status['State']}"
     return found
 
 
@@ -143,11 +145,12 @@ def public_directory() -> Iterator[Path]:
 
 
 @pytest.fixture
-def world(public_directory: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+def world(public_directory: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[World]:
     monkeypatch.setenv(ENVIRONMENT_NAME, secrets.token_hex(16))
+    name = "tier_sandbox" if "tier_sandbox" in request.fixturenames else "sandbox"
     with tempfile.TemporaryDirectory(dir=public_directory) as directory:
         os.chmod(directory, 0o755)
-        world = World(Path(directory))
+        world = World(Path(directory), request.getfixturevalue(name))
         caught = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP, signal.SIGIO)
         before = {number: signal.signal(number, lambda got, _: world.signals.append(got)) for number in caught}
         try:
@@ -168,14 +171,14 @@ def test_no_harm_is_done(tier_sandbox: Sandbox, world: World, harm: Harm) -> Non
     assert kinds[0] in ("failed", "timeout", "crashed", "raised")
     if kinds[0] == "failed" and not harm.may_end:  # it came to an end
         assert kinds == ["failed", "passed"]
-    world.assert_unharmed(tier_sandbox)
+    world.assert_unharmed()
 
 
 @pytest.mark.parametrize("fooling", FOOLING, ids=lambda fooling: fooling.name)
 def test_no_test_is_fooled(tier_sandbox: Sandbox, world: World, fooling: Fooling) -> None:
     verdict = tier_sandbox.run_tests(fooling.prompt, world.fill(fooling.source), world.fill(fooling.test), "f", TIMEOUT)
     assert verdict.status == "fail", verdict
-    world.assert_unharmed(tier_sandbox)
+    world.assert_unharmed()
 
 
 @pytest.mark.parametrize("fooling", FOOLING, ids=lambda fooling: fooling.name)

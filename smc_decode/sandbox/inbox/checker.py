@@ -144,14 +144,24 @@ def _names(free: set[str], job: Job, candidate: Candidate, recorder: Recorder) -
     free -= names.keys()
     if free:
         # a helper that the prompt defines is taken from the prompt: the program may have changed it
-        helpers: dict[str, object] = {"__name__": "__prompt__"}
-        try:  # noqa: SIM105 - contextlib would have to be imported
-            exec(compile(job.prompt, "<prompt>", "exec", dont_inherit=True), helpers)
-        except (Exception, SystemExit):
-            pass  # a prompt in prose, or one that ends in the middle of a function
+        helpers = _defined_by(job.prompt)
         for name in free:
             names[name] = helpers[name] if name in helpers else candidate.function(name)
     return names
+
+
+def _defined_by(prompt: str) -> dict[str, object]:
+    """What the prompt defines; nothing if it is prose."""
+    for body in ("", "\n    pass\n", "\n        pass\n"):  # it may end in the middle of a function or a method
+        helpers: dict[str, object] = {"__name__": "__prompt__"}
+        try:
+            exec(compile(prompt + body, "<prompt>", "exec", dont_inherit=True), helpers)
+        except SyntaxError:
+            continue
+        except (Exception, SystemExit):
+            pass
+        return helpers
+    return {}
 
 
 class _Class:

@@ -14,6 +14,7 @@ from .wire import WireError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from types import CodeType
     from typing import Any
 
 MESSAGE_LENGTH = 300
@@ -68,13 +69,7 @@ class _Program:
         """Execute `source`; if it is no Python and `fallback` is, execute that."""
         self._entry = entry
         try:
-            try:
-                code = compile(source, "<candidate>", "exec", dont_inherit=True)
-            except SyntaxError:
-                if fallback is None:
-                    raise
-                code = compile(fallback, "<candidate>", "exec", dont_inherit=True)
-            exec(code, self._module.__dict__)
+            exec(_compiled(source, fallback), self._module.__dict__)
             if entry:
                 self._resolve(entry)
         except BaseException as error:
@@ -110,6 +105,18 @@ class _Program:
         for part in rest:
             found = getattr(found() if isinstance(found, type) else found, part)
         return found
+
+
+def _compiled(source: str, fallback: str | None) -> "CodeType":
+    try:
+        return compile(source, "<candidate>", "exec", dont_inherit=True)
+    except SyntaxError as error:
+        if fallback is not None:
+            try:
+                return compile(fallback, "<candidate>", "exec", dont_inherit=True)
+            except SyntaxError:
+                pass
+        raise error
 
 
 def _interrupt(*_: object) -> None:
