@@ -24,7 +24,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from smc_decode.potentials.base import Potential, RewardPotential, RewardSource
 from smc_decode.potentials.kinds import Context, Kind, Resources, all_kinds, close
-from smc_decode.potentials.options import RewardConfigError, RewardRequest, RewardRequestError, validate
+from smc_decode.potentials.options import (
+    RewardConfigError,
+    RewardRequest,
+    RewardRequestError,
+    option_names,
+    validate,
+)
 
 PARAMS = "smc.reward.params"
 _MAX_DEPTH = 3
@@ -189,7 +195,7 @@ class RewardCatalogue:
         allowed = ", ".join(offer.allowed) or "none"
         for key, value in params.items():
             path = f"{where}.{key}"
-            if key not in offer.kind.options.model_fields:
+            if key not in option_names(offer.kind.options):
                 raise RewardRequestError(f"{path} is unknown; allowed: {allowed}", path)
             if key not in offer.allowed:
                 raise RewardRequestError(f"{path} is set by the server's operator; allowed: {allowed}", path)
@@ -248,7 +254,7 @@ def _offer(name: str, entry: object, kinds: Mapping[str, Kind]) -> _Offer:
     kind = kinds.get(read.source)
     if kind is None:
         raise RewardConfigError(f"{where}.source is {read.source!r}; allowed: {', '.join(sorted(kinds))}")
-    fields = kind.options.model_fields
+    fields = option_names(kind.options)
     options = dict(read.model_extra or {})
     allowed = kind.request_params if read.allow is None else tuple(read.allow.params)
     for key, path in [

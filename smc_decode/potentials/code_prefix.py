@@ -166,6 +166,12 @@ def _fences(text: str) -> Iterator[tuple[str, bool, int]]:
         yield text[opener.end() + 1 :], False, opener.start()
 
 
+def fenced_code(text: str) -> str | None:
+    """The code of the last fenced block, closed or not; None without a fence."""
+    blocks = list(_fences(text))
+    return blocks[-1][0] if blocks else None
+
+
 def _defines(code: str, entry_point: str) -> bool:
     name = re.escape(entry_point.partition(".")[0])
     return re.search(rf"^(?:async\s+def|def|class)\s+{name}\b", code, re.MULTILINE) is not None

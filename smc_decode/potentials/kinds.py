@@ -5,16 +5,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 from smc_decode.potentials.base import RewardSource
 from smc_decode.potentials.cache import ContentCache
 from smc_decode.potentials.options import Options, RewardRequest
-
-if TYPE_CHECKING:
-    from smc_decode.potentials.workers import WorkerPool
-
-T = TypeVar("T")
+from smc_decode.potentials.workers import WorkerPool
 
 
 @dataclass
@@ -30,6 +26,12 @@ class Resources:
     workers: WorkerPool | None = None
     models: Mapping[str, Any] = field(default_factory=dict)
     allow_client_tests: bool = False
+
+    def worker_pool(self) -> WorkerPool:
+        """The worker processes, whose pool is made when it is first needed."""
+        if self.workers is None:
+            self.workers = WorkerPool()
+        return self.workers
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,84 @@ def _confidence() -> Kind:
     )
 
 
-_KINDS: tuple[Callable[[], Kind], ...] = (_unit_tests, _prompt_examples, _confidence)
+def _stdin_tests() -> Kind:
+    from smc_decode.potentials import stdin_tests as module
+
+    return Kind(
+        "stdin_tests",
+        "Share of input/output cases that a program passes in the sandbox, and valid syntax (weight 0.3)",
+        module.StdinTestOptions,
+        lambda options, context: module.StdinTests(
+            options, context.request, context.resources.sandbox, name=context.name, cache=context.cache()
+        ),
+        ("cases", "answer", "syntax_weight", "pending", "run_prefixes", "tolerance"),
+        missing=_no_sandbox,
+    )
+
+
+def _arithmetic() -> Kind:
+    from smc_decode.potentials import arithmetic as module
+
+    return Kind(
+        "arithmetic",
+        "Share of the equalities in the worked steps that hold",
+        module.ArithmeticOptions,
+        lambda options, context: module.Arithmetic(
+            context.resources.worker_pool(), options, name=context.name, cache=context.cache()
+        ),
+        ("empty", "max_equalities"),
+        modules=("sympy", "latex2sympy2_extended"),
+    )
+
+
+def _self_consistency() -> Kind:
+    from smc_decode.potentials import self_consistency as module
+
+    return Kind(
+        "self_consistency",
+        "Share of the population that reaches the same answer",
+        module.SelfConsistencyOptions,
+        lambda options, context: module.SelfConsistency(options, name=context.name),
+        ("extractor",),
+    )
+
+
+def _json_schema() -> Kind:
+    from smc_decode.potentials import json_schema as module
+
+    return Kind(
+        "json_schema",
+        "JSON that meets a schema",
+        module.JsonSchemaOptions,
+        lambda options, context: module.JsonSchema(options, context.resources.worker_pool(), name=context.name),
+        ("schema", "fenced", "syntax_weight", "pending"),
+        modules=("jsonschema",),
+    )
+
+
+def _regex() -> Kind:
+    from smc_decode.potentials import regular_expression as module
+
+    return Kind(
+        "regex",
+        "A regular expression that the answer matches",
+        module.RegularExpressionOptions,
+        lambda options, context: module.RegularExpression(options, context.resources.worker_pool(), name=context.name),
+        ("pattern", "match", "strip", "pending"),
+        modules=("regex",),
+    )
+
+
+_KINDS: tuple[Callable[[], Kind], ...] = (
+    _unit_tests,
+    _prompt_examples,
+    _stdin_tests,
+    _arithmetic,
+    _confidence,
+    _self_consistency,
+    _json_schema,
+    _regex,
+)
 
 
 def all_kinds() -> dict[str, Kind]:

@@ -68,6 +68,11 @@ def text_of(content: object) -> str:
     return ""
 
 
+def option_names(model: type[BaseModel]) -> list[str]:
+    """The options' names as users write them."""
+    return [info.alias or name for name, info in model.model_fields.items()]
+
+
 OptionsT = TypeVar("OptionsT", bound=BaseModel)
 
 
@@ -79,7 +84,7 @@ def validate(model: type[OptionsT], values: Mapping[str, Any], where: str) -> Op
         first = error.errors(include_url=False, include_context=False)[0]
         path = ".".join([where, *(str(part) for part in first["loc"])])
         if first["type"] == "extra_forbidden":
-            allowed = ", ".join(sorted(model.model_fields)) or "none"
+            allowed = ", ".join(sorted(option_names(model))) or "none"
             raise RewardRequestError(f"{path} is unknown; allowed: {allowed}", path) from None
         raise RewardRequestError(f"{path}: {first['msg']}", path) from None
 
