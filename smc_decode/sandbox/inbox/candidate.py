@@ -119,6 +119,8 @@ class Candidate:
 
     def _as_raised(self, kind: str, bases: list[object], message: str) -> BaseException:
         """What the candidate raised, as a subclass (of the same name) of its nearest built-in exception."""
+        if "StopIteration" in bases:  # `all(map(candidate, ...))` would take it for the end of the list
+            bases = []
         for name in bases:
             base = getattr(builtins, name, None) if isinstance(name, str) else None
             if isinstance(base, type) and issubclass(base, Exception):
