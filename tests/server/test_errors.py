@@ -47,7 +47,8 @@ def check(reply: Any, status: int, code: str | None = None, param: str | None = 
     assert reply.status_code == status, reply.text
     error = reply.json()["error"]
     assert set(error) == {"message", "type", "param", "code"}
-    assert isinstance(error["message"], str) and error["message"]
+    assert isinstance(error["message"], str)
+    assert error["message"]
     assert isinstance(error["code"], str)
     if code is not None:
         assert error["code"] == code
