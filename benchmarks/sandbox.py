@@ -146,7 +146,8 @@ def census(sandbox: Sandbox) -> dict[str, int]:
         "processes with a box's uid": lambda: sum(uid in sandbox.uids for _, _, uid in processes()),
         "open descriptors": lambda: len(os.listdir("/proc/self/fd")),
         "files in the runtime": lambda: sum(1 for top in (runtime.root, runtime.inbox) for _ in top.rglob("*")),
-        "temporary files": lambda: sum(1 for top in (runtime.root.parent, Path("/tmp")) for _ in top.glob(".making-*")),
+        "unfinished copies of it": lambda: len(list(runtime.root.parent.glob(".making-*"))),
+        "files of a box's uid": lambda: sum(uid in sandbox.uids for uid in owners()),
         "mounts": lambda: len(Path("/proc/self/mounts").read_text().splitlines()),
         "memory of this process, MB": resident_megabytes,
     }
@@ -161,6 +162,14 @@ def processes() -> Iterator[tuple[int, int, int]]:
                 lines = Path(f"/proc/{entry}/status").read_text().splitlines()
                 status = dict(line.split(":", 1) for line in lines)
                 yield int(entry), int(status["PPid"]), int(status["Uid"].split()[0])
+
+
+def owners() -> Iterator[int]:
+    """The owner of every entry of the directories that everybody can write to."""
+    for top in ("/tmp", "/var/tmp", "/dev/shm"):
+        with contextlib.suppress(OSError):
+            for entry in os.scandir(top):
+                yield entry.stat(follow_symlinks=False).st_uid
 
 
 def resident_megabytes() -> int:
