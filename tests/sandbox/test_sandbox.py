@@ -54,14 +54,14 @@ def test_the_module_function_judges_a_program(sandbox: Sandbox) -> None:
         ("    return x + 2\n", "line 2"),
         ("    return 1 / 0\n", "ZeroDivisionError"),
         ("    retrun x\n", "SyntaxError"),
-        ("    while True: pass\n", "more than 0.4 s"),
+        ("    while True: pass\n", "more than 1 s"),
         ("    import os; os._exit(0)\n", "ended its process"),
         ("    return object()\n", "not a plain value"),
         ("    return x + 1\nraise ValueError('at import')\n", "at import"),
     ],
 )
 def test_a_bad_candidate_fails_and_the_detail_says_why(sandbox: Sandbox, completion: str, why: str) -> None:
-    verdict = sandbox.run_tests(PROMPT, completion, CHECK, "f", 0.4)
+    verdict = sandbox.run_tests(PROMPT, completion, CHECK, "f", 1.0)
     assert verdict.status == "fail"
     assert why in verdict.detail
 
@@ -217,9 +217,9 @@ def test_tests_may_be_a_list_and_broken_ones_among_them_are_left_out(sandbox: Sa
 def test_a_program_that_hangs_still_gets_a_count(sandbox: Sandbox) -> None:
     program = "def f(x):\n    while x == 2: pass\n    return x\n"
     test = "def check(c):\n    for i in range(5):\n        assert c(i) == i\n"
-    report = sandbox.run_assertions(program, test, "f", 0.3)
+    report = sandbox.run_assertions(program, test, "f", 1.0)
     assert (report.passed, report.total) == (2, 5)
-    report = sandbox.run_assertions(program, test, "f", 5.0, call_timeout=0.1)
+    report = sandbox.run_assertions(program, test, "f", 10.0, call_timeout=0.5)
     assert (report.passed, report.total) == (4, 5)
     assert report.outcomes[2].kind == "timeout"
 
@@ -283,9 +283,9 @@ def test_keys_are_equal_just_for_equal_answers(sandbox: Sandbox) -> None:
 def test_a_call_that_hangs_costs_only_itself_where_calls_have_a_time_limit(sandbox: Sandbox) -> None:
     program = "def f(x):\n    while x == 1: pass\n    return x\n"
     calls = [Call((index,)) for index in range(3)]
-    kinds = [outcome.kind for outcome in sandbox.run_calls(program, calls, "f", 5.0, call_timeout=0.1)]
+    kinds = [outcome.kind for outcome in sandbox.run_calls(program, calls, "f", 10.0, call_timeout=0.5)]
     assert kinds == ["value", "timeout", "value"]
-    kinds = [outcome.kind for outcome in sandbox.run_calls(program, calls, "f", 0.2)]
+    kinds = [outcome.kind for outcome in sandbox.run_calls(program, calls, "f", 1.0)]
     assert kinds == ["value", "timeout", "timeout"]
 
 
@@ -342,7 +342,7 @@ def test_arguments_that_cannot_be_sent_are_an_error(sandbox: Sandbox) -> None:
 def test_scripts_read_and_write_their_streams(
     sandbox: Sandbox, program: str, stdin: str, stdout: str, kind: str
 ) -> None:
-    outcome = sandbox.run_stdin(program, stdin, 0.8)
+    outcome = sandbox.run_stdin(program, stdin, 1.5)
     assert (outcome.kind, outcome.stdout) == (kind, stdout), outcome.detail
 
 
