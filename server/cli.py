@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -73,7 +72,6 @@ def serve(
         "engine": {"model": model, "kind": engine, "max_model_len": max_model_len},
     }
     settings = _settings(config, overrides)
-    _preload(settings)
     from server.serving import bind
     from server.serving import serve as run_server
 
@@ -121,7 +119,6 @@ def run(
     text = sys.stdin.read() if prompt == "-" else prompt
     body: dict[str, Any] = {"smc": fields, "seed": seed, "max_tokens": max_tokens}
     body |= {"prompt": text} if raw else {"messages": [{"role": "user", "content": text}]}
-    _preload(settings)
     from server.terminal import run_live
 
     try:
@@ -196,20 +193,6 @@ def _json_object(text: str, option: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         _fail(f"{option} must be a JSON object, such as '{{\"n_particles\": 8}}'")
     return value
-
-
-def _preload(settings: Settings) -> None:
-    """Begin the process anew where vLLM is faster with libraries that can only be loaded first."""
-    if settings.engine.get("kind", "vllm") != "vllm":
-        return
-    try:
-        from smc_decode.engines.vllm_env import preload_environment
-    except ImportError:
-        return
-    wanted = {key: value for key, value in preload_environment().items() if os.environ.get(key) != value}
-    if wanted and "SMC_DECODE_PRELOADED" not in os.environ:
-        environment = {**os.environ, **wanted, "SMC_DECODE_PRELOADED": "1"}
-        os.execve(sys.executable, [sys.executable, "-m", "server.cli", *sys.argv[1:]], environment)
 
 
 def _fail(message: str) -> NoReturn:

@@ -146,7 +146,7 @@ async def within_deadline(services: Services, work: Awaitable[T]) -> T:
     limit = asyncio.timeout(seconds)
     try:
         async with limit:
-            return await work
+            return await services.lifecycle.until_aborted(work)
     except TimeoutError:
         if limit.expired():
             raise deadline_exceeded(seconds) from None

@@ -28,23 +28,26 @@ _GRACE = 5  # seconds that connections have to close once no request is left
 
 
 class DrainingServer(uvicorn.Server):
-    """uvicorn, but the first signal drains (answering 503) and only then closes; the second ends at once."""
+    """uvicorn, but the first signal drains (new requests get 503) and only then closes, the second ends the work
+    that is going on, and the third does not wait for anything."""
 
     def __init__(self, config: uvicorn.Config, lifecycle: Lifecycle, say: Callable[[str], None]) -> None:
         super().__init__(config)
         self._lifecycle = lifecycle
         self._say = say
-        self._signalled = False
+        self._signals = 0
         self._drain: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
         self.exit_code = 0
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        if self._signalled:
+        self._signals += 1
+        if self._signals == 1:
+            self._loop.call_soon_threadsafe(self._begin_drain)
+        elif self._signals == 2:
+            self._loop.call_soon_threadsafe(self._lifecycle.abort)
+        else:
             self.force_exit = self.should_exit = True
-            return
-        self._signalled = True
-        self._loop.call_soon_threadsafe(self._begin_drain)
 
     def engine_died(self) -> None:
         """End the process with a code other than 0: a supervisor starts another."""

@@ -124,3 +124,15 @@ def create(**options: Any) -> Any:
     """For ``[engine] kind = "tests.server.toy:create"``: the toy engine, or a slow one."""
     seconds = float(options.get("seconds", 0.0))
     return SlowEngine(seconds) if seconds else toy_engine()
+
+
+def mortal(**_: Any) -> Any:
+    """For ``[engine] kind``: a toy engine that dies at its first use."""
+
+    class Mortal(SlowEngine):
+        async def extend(self, requests: Sequence[Extend]) -> AsyncIterator[tuple[int, Continuation]]:
+            self.dead = True
+            async for each in super().extend(requests):
+                yield each
+
+    return Mortal()
