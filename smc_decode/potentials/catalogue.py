@@ -172,10 +172,14 @@ class RewardCatalogue:
             name=name,
             request=request,
             resources=self.resources,
+            where=where,
             shared=lambda key, make: self._share(name, key, make),
             member=lambda member, inner, path: self.source(member, inner, request, path, depth + 1),
         )
-        return offer.kind.create(options, context)
+        try:
+            return offer.kind.create(options, context)
+        except RewardConfigError as error:
+            raise RewardRequestError(f"reward {name!r} is not available here: {error}", named) from error
 
     async def aclose(self) -> None:
         """Let go of what the sources share (HTTP clients, worker processes). Idempotent."""
@@ -264,6 +268,9 @@ def _offer(name: str, entry: object, kinds: Mapping[str, Kind]) -> _Offer:
     ]:
         if key not in fields:
             raise RewardConfigError(f"{path} is unknown; allowed: {', '.join(sorted(fields))}")
+    for key in allowed:
+        if key in kind.operator_only:
+            raise RewardConfigError(f"{where}.allow.params: {key} is the operator's only")
     try:
         kind.options.model_validate(options)
     except ValidationError as error:

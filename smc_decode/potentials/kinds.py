@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -9,7 +10,10 @@ from typing import Any
 
 from smc_decode.potentials.base import RewardSource
 from smc_decode.potentials.cache import ContentCache
-from smc_decode.potentials.options import Options, RewardRequest
+from smc_decode.potentials.judges import LabelModel, ModelOptions, RewardModel
+from smc_decode.potentials.local_models import LocalRewardModel, PoolingTask
+from smc_decode.potentials.options import Options, RewardConfigError, RewardRequest
+from smc_decode.potentials.remote_models import RemoteRewardModel
 from smc_decode.potentials.workers import WorkerPool
 
 
@@ -42,6 +46,7 @@ class Context:
     name: str
     request: RewardRequest
     resources: Resources
+    where: str
     shared: Callable[[str, Callable[[], Any]], Any]
     member: Callable[[str, Mapping[str, Any], str], RewardSource]
 
@@ -49,14 +54,39 @@ class Context:
         found: ContentCache[Any] = self.shared("cache", ContentCache)
         return found
 
+    def reward_model(self, options: ModelOptions, task: PoolingTask, step: str | None) -> RewardModel:
+        """The model that ``options`` name: one that was handed in, a remote one, or one that is loaded when it is first
+        used. ``step``: the token that stands after each step."""
+        given: RewardModel | None = self.resources.models.get(options.model)
+        if given is not None:
+            return given
+
+        def make() -> RewardModel:
+            if options.url is not None:
+                return RemoteRewardModel(
+                    options.url, options.model, api_key_env=options.api_key_env, timeout=options.timeout
+                )
+            return LocalRewardModel(options.model, task, step)
+
+        model: RewardModel = self.shared("model", make)
+        return model
+
+    def label_model(self, name: str | None) -> LabelModel:
+        """The generator, or another loaded model."""
+        model: LabelModel | None = self.resources.engine if name is None else self.resources.models.get(name)
+        if model is None:
+            known = ", ".join(sorted(self.resources.models)) or "none"
+            raise RewardConfigError(f"no judge {name!r} is loaded; loaded: {known}")
+        return model
+
 
 @dataclass(frozen=True)
 class Kind:
     """One kind of source.
 
     ``request_params``: what a request may set unless the operator says otherwise. ``code_params``: those that carry
-    code which will be run. ``missing``: why it cannot work with these resources and operator's options, or ''.
-    ``builtin``: offered without configuration.
+    code which will be run. ``operator_only``: those that no request may ever set. ``missing``: why it cannot
+    work with these resources and operator's options, or ''. ``builtin``: offered without configuration.
     """
 
     source: str
@@ -66,6 +96,7 @@ class Kind:
     request_params: tuple[str, ...] = ()
     code_params: tuple[str, ...] = ()
     modules: tuple[str, ...] = ()
+    operator_only: tuple[str, ...] = ()
     missing: Callable[[Resources, Mapping[str, Any]], str] = lambda resources, options: ""
     builtin: bool = True
 
@@ -195,6 +226,150 @@ def _regex() -> Kind:
     )
 
 
+def _no_engine(resources: Resources, options: Mapping[str, Any]) -> str:
+    if resources.engine is None:
+        return "no engine is running"
+    return "" if hasattr(resources.engine, "label_logprobs") else "the engine gives no log-probabilities of labels"
+
+
+def _no_model(resources: Resources, options: Mapping[str, Any]) -> str:
+    model, url, key = options.get("model"), options.get("url"), options.get("api_key_env")
+    if not model:
+        return "the operator has named no model (model = ...)"
+    if key and key not in os.environ:
+        return f"the environment variable {key} is not set"
+    if model in resources.models or url or find_spec("vllm") is not None:
+        return ""
+    return "needs vLLM, or the url of a vLLM server"
+
+
+_MODEL = ("model", "url", "api_key_env", "timeout", "template")
+
+
+def _prm() -> Kind:
+    from smc_decode.potentials import process_reward as module
+
+    return Kind(
+        "prm",
+        "A process reward model: a score for each step",
+        module.ProcessRewardOptions,
+        lambda options, context: module.ProcessReward(
+            options,
+            context.request,
+            context.reward_model(options, "token_classify", options.separator if options.head == "steps" else None),
+            name=context.name,
+            cache=context.cache(),
+        ),
+        ("aggregate",),
+        operator_only=(*_MODEL, "head", "separator"),
+        missing=_no_model,
+        builtin=False,
+    )
+
+
+def _orm() -> Kind:
+    from smc_decode.potentials import outcome_reward as module
+
+    return Kind(
+        "orm",
+        "An outcome reward model: a score for the whole answer",
+        module.OutcomeRewardOptions,
+        lambda options, context: module.OutcomeReward(
+            options,
+            context.request,
+            context.reward_model(options, "classify", None),
+            name=context.name,
+            cache=context.cache(),
+        ),
+        ("judge_prefixes",),
+        operator_only=_MODEL,
+        missing=_no_model,
+        builtin=False,
+    )
+
+
+def _verifier() -> Kind:
+    from smc_decode.potentials import verifier as module
+
+    return Kind(
+        "verifier",
+        "A language model is asked whether the answer is right: the odds of Yes against No",
+        module.VerifierOptions,
+        lambda options, context: module.Verifier(
+            options, context.request, context.label_model(options.model), name=context.name, cache=context.cache()
+        ),
+        ("template", "suffix", "layout", "judge_prefixes", "yes", "no"),
+        operator_only=("model",),
+        missing=lambda resources, options: "" if options.get("model") else _no_engine(resources, options),
+    )
+
+
+def _function() -> Kind:
+    from smc_decode.potentials import entry_point as module
+
+    def missing(resources: Resources, options: Mapping[str, Any]) -> str:
+        try:
+            module.load(str(options.get("function", "")))
+        except RewardConfigError as error:
+            return str(error)
+        return ""
+
+    return Kind(
+        "function",
+        "A Python function of the operator's",
+        module.EntryPointOptions,
+        lambda options, context: module.EntryPoint(
+            options,
+            context.request,
+            context.shared("runner", lambda: module.Runner(options.function, options.parallel)),
+            name=context.name,
+        ),
+        ("params",),
+        operator_only=("function", "batched", "cacheable", "parallel"),
+        missing=missing,
+        builtin=False,
+    )
+
+
+def _http() -> Kind:
+    from smc_decode.potentials import http as module
+
+    def missing(resources: Resources, options: Mapping[str, Any]) -> str:
+        key = options.get("api_key_env")
+        return f"the environment variable {key} is not set" if key and key not in os.environ else ""
+
+    return Kind(
+        "http",
+        "A reward service of the operator's",
+        module.HTTPOptions,
+        lambda options, context: module.HTTPReward(
+            options,
+            context.request,
+            context.shared("service", lambda: module.RewardService(options)),
+            name=context.name,
+        ),
+        ("params",),
+        operator_only=tuple(
+            name for name in module.HTTPOptions.model_fields if name not in ("params", "judge_prefixes")
+        ),
+        missing=missing,
+        builtin=False,
+    )
+
+
+def _ensemble() -> Kind:
+    from smc_decode.potentials import ensemble as module
+
+    return Kind(
+        "ensemble",
+        "A weighted sum or product of other rewards",
+        module.EnsembleOptions,
+        lambda options, context: module.create(options, context.member, name=context.name, where=context.where),
+        ("members", "combine", "params", "pending"),
+        operator_only=("weights",),
+    )
+
+
 _KINDS: tuple[Callable[[], Kind], ...] = (
     _unit_tests,
     _prompt_examples,
@@ -204,6 +379,12 @@ _KINDS: tuple[Callable[[], Kind], ...] = (
     _self_consistency,
     _json_schema,
     _regex,
+    _prm,
+    _orm,
+    _verifier,
+    _function,
+    _http,
+    _ensemble,
 )
 
 
