@@ -55,14 +55,20 @@ class Lookahead(_Part):
 class Rejuvenation(_Part):
     """Metropolis-Hastings suffix regeneration (docs/method.md, "Rejuvenation"). Off at ``steps=0``.
 
-    ``when``: after each resampling, or at every block (``always``). ``paper`` moves duplicates with a
-    reward below ``reward_threshold`` only.
+    ``when``: ``always``, after every ``every``-th block, which is exact; ``resampled``, only where the population was
+    just resampled, which is cheaper but biased at finite N, since the trigger depends on what is moved.
+    ``mode`` ``paper`` moves duplicates with a reward below ``reward_threshold`` only.
     """
 
     steps: int = Field(0, ge=0, le=1000)
     mode: RejuvenationMode = "exact"
-    when: Literal["resampled", "always"] = "resampled"
+    when: Literal["always", "resampled"] = "always"
+    every: int = Field(1, ge=1)
     reward_threshold: Finite = 0.5
+
+    def scheduled(self, block: int) -> bool:
+        """Whether moves follow ``block`` (from 0) whatever the population looks like."""
+        return self.steps > 0 and self.when == "always" and (block + 1) % self.every == 0
 
 
 class Bridge(_Part):

@@ -8,14 +8,13 @@ L^ leaves the final target and E[Z^] = Z as they are. It is never redrawn for th
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from smc_decode.engines.base import LiveSequence
 from smc_decode.paths import Path
-from smc_decode.potentials.base import PotentialKind
 from smc_decode.weights import log_mean_exp, log_sum_exp, normalise
 
 
@@ -32,20 +31,63 @@ class Rollout:
     reused: bool = False
 
 
-def log_rollout_value(kind: PotentialKind, rollout: float, prefix: float, log_zeta: float, log_floor: float) -> float:
-    """log of one rollout's value: zeta * (product of the future psi, plus the floor).
+def log_rollout_value(rollout: float, prefix: float, log_zeta: float, log_floor: float) -> float:
+    """log of one rollout's value: zeta * (product of all its psi, plus the floor) / (product of the prefix's psi).
 
     Args:
-        rollout, prefix: log potential of the whole rollout and of the particle's prefix (finite).
+        rollout, prefix: log potential of the whole rollout (may be -inf) and of the particle's prefix (finite).
         log_zeta: sum of log z_t over the rollout's new tokens (0 for Target I).
-        log_floor: log of the floor, in the potential's own units; -inf for none.
+        log_floor: log of the floor, in the units of a whole sequence's potential; -inf for none.
 
-    The floor is added to R for telescoping potentials and to the future product otherwise: both stay positive where
-    every rollout fails, which keeps live particles alive.
+    With the floor, a particle whose rollouts all fail keeps a positive value: L^ = 0 would kill it, and E[Z^] < Z.
     """
-    if kind == "telescoping":
-        return log_zeta + float(np.logaddexp(rollout, log_floor)) - prefix
-    return log_zeta + float(np.logaddexp(rollout - prefix, log_floor))
+    return log_zeta + float(np.logaddexp(rollout, log_floor)) - prefix
+
+
+class Floor:
+    """The floor of L^, in units of the largest product of potentials (``log_scale``; None: the largest seen so far).
+
+    Moves need L^ to be a function of the particle alone. With ``fixed_in_block`` (there are moves) a scale that is
+    not known therefore comes from earlier blocks only; in the first, which has none, it follows the population and
+    the run must not move (:attr:`settled`). docs/method.md, "The floor".
+    """
+
+    def __init__(self, floor: float, log_scale: float | None, *, fixed_in_block: bool) -> None:
+        self._log_floor = math.log(floor) if floor > 0 else -math.inf
+        self._known = log_scale is not None
+        self._scale = -math.inf if log_scale is None else log_scale
+        self._seen = self._scale
+        self._fixed_in_block = fixed_in_block
+        self._first = True
+
+    def begin(self, block: int) -> None:
+        """A block begins: what was seen before it is settled."""
+        self._first = block == 0
+        if not self._known:
+            self._scale = self._seen
+
+    def saw(self, log_potentials: Iterable[float]) -> None:
+        """Rollouts of this total log potential were drawn."""
+        if self._known:
+            return
+        self._seen = max(self._seen, max(log_potentials, default=-math.inf))
+        if self._first or not self._fixed_in_block:
+            self._scale = self._seen
+
+    @property
+    def settled(self) -> bool:
+        """Whether L^ is a function of the particle alone in this block."""
+        return self._known or (self._fixed_in_block and not self._first)
+
+    @property
+    def adaptive(self) -> bool:
+        """Whether the scale follows the run."""
+        return not self._known and self._seen > -math.inf
+
+    @property
+    def log_floor(self) -> float:
+        """log of the floor; -inf for none."""
+        return self._log_floor + (self._scale if self._scale > -math.inf else 0.0)
 
 
 def log_lookahead(log_values: Sequence[float]) -> float:

@@ -32,7 +32,7 @@ from smc_decode.events import (
     Started,
     Weighted,
 )
-from smc_decode.lookahead import Rollout, agree, choose_rollouts, log_lookahead, log_rollout_value
+from smc_decode.lookahead import Floor, Rollout, agree, choose_rollouts, log_lookahead, log_rollout_value
 from smc_decode.paths import Path
 from smc_decode.potentials.base import Potential
 from smc_decode.proposal import Job, Proposer
@@ -205,6 +205,8 @@ class _Run:
         self.n_blocks = -(-config.max_tokens // config.block_size)
         self.stopped: StopCause = "complete"
         self.warnings: list[str] = []
+        scale = 0.0 if potential is None else potential.log_scale
+        self.floor = Floor(config.lookahead.floor, scale, fixed_in_block=config.rejuvenation.steps > 0)
         limit = engine.info.max_model_len
         if limit is not None and len(prompt_token_ids) + config.max_tokens > limit:
             raise EngineRequestError(
@@ -244,11 +246,12 @@ class _Run:
         config = self.config
         for block in range(self.n_blocks):
             end = min((block + 1) * config.block_size, config.max_tokens)
+            self.floor.begin(block)
             before = replace(self.usage)
             steps = await self._propose(end, reference)
             yield self._extended(block, steps, self.usage.sampled - before.sampled)
 
-            last = block == self.n_blocks - 1 or self.stopped != "complete" or self._all_finished(steps)
+            last = self._is_last(block, steps, conditional=reference is not None)
             await self._weigh(steps, block, last)
             if config.lookahead.rollouts and not last:
                 yield self._rolled_out(block, before)
@@ -256,6 +259,9 @@ class _Run:
             if last or self.stopped != "complete":
                 async for event in self._raise_bridge(block, end):
                     yield event
+                if reference is None and self.stopped == "complete" and config.rejuvenation.scheduled(block):
+                    async for event in self._rejuvenate(block, end, last=True):
+                        yield event
                 return
             if config.lookahead.rollouts:
                 posterior = self._posterior(block)
@@ -268,8 +274,7 @@ class _Run:
 
             if self._degenerate():
                 yield self._resample(block, conditional=reference is not None)
-            moving = self.record.resampled[-1] or config.rejuvenation.when == "always"
-            if moving and reference is None:
+            if reference is None and self._moves_after(block):
                 async for event in self._rejuvenate(block, end, last=False):
                     yield event
             async for event in self._close_block(block):
@@ -293,7 +298,7 @@ class _Run:
                 step.sequence = await self.proposer.fork(step.sequence, len(step.path))
             used.add(id(step.sequence))
             movers.append(i)
-            jobs.append(Job(step.path, step.sequence, end, self._seed(i), self.config.temperature))
+            jobs.append(Job(step.path, step.sequence, end, self._seed(i), self._temperature))
         lengths = [job.end - len(job.path) for job in jobs]
         share = self.budget.share(lengths) if jobs else lengths
         if share != lengths:
@@ -376,24 +381,21 @@ class _Run:
     async def _rejuvenate(self, block: int, end: int, *, last: bool) -> AsyncIterator[Event]:
         """Line "move": S Metropolis-Hastings steps over the population, one engine call each."""
         for step in range(self.config.rejuvenation.steps):
-            event = await self._move(block, step, end, last)
-            if event is None:
-                return
-            yield event
+            yield await self._move(block, step, end, last)
 
-    async def _move(self, block: int, step: int, end: int, last: bool) -> Rejuvenated | None:
-        """One step; None where the token budget does not hold a whole proposal for everyone."""
+    async def _move(self, block: int, step: int, end: int, last: bool) -> Rejuvenated:
+        """One step. Raises BudgetSpent where the token budget does not hold a whole proposal for everyone."""
         config = self.config
         movers = [i for i, particle in enumerate(self.particles) if self._may_move(particle)]
         cuts = [draw_cut(len(self.particles[i].path), self.streams[i]) for i in movers]
         if not self.budget.allows(sum(end - cut for cut in cuts)):
-            return None
+            raise BudgetSpent("max_total_tokens")
         jobs = []
         for i, cut in zip(movers, cuts, strict=True):
             particle = self.particles[i]
             head = particle.path.head(cut, config.block_size)
             sequence = await self.proposer.fork(particle.sequence, cut)
-            jobs.append(Job(head, sequence, end, self._seed(i), config.temperature))
+            jobs.append(Job(head, sequence, end, self._seed(i), self._temperature))
         async with self.budget.limit():
             proposals = await self.proposer.extend(jobs, account="mh")
             proposals = await self.scorer.score(proposals)
@@ -431,12 +433,29 @@ class _Run:
     def _seed(self, slot: int) -> int:
         return int(self.streams[slot].integers(2**63))
 
-    def _all_finished(self, steps: Sequence[_Step]) -> bool:
-        return not any(p.active and not s.path.finished for p, s in zip(self.particles, steps, strict=True))
+    def _is_last(self, block: int, steps: Sequence[_Step], *, conditional: bool) -> bool:
+        """Whether nothing comes after this block but scheduled moves of it, if it is the very last.
+
+        A complete population still makes the moves that are scheduled: to leave them out would depend on what they
+        move (docs/method.md, "When to move").
+        """
+        if block == self.n_blocks - 1 or self.stopped != "complete":
+            return True
+        if any(p.active and not s.path.finished for p, s in zip(self.particles, steps, strict=True)):
+            return False
+        return conditional or not any(map(self.config.rejuvenation.scheduled, range(block, self.n_blocks)))
 
     def _degenerate(self) -> bool:
         threshold = self.config.ess_threshold
         return threshold >= 1.0 or self.record.ess[-1] < threshold * self.config.n_particles
+
+    def _moves_after(self, block: int) -> bool:
+        rejuvenation = self.config.rejuvenation
+        if self.config.lookahead.rollouts and not self.floor.settled:
+            return False
+        return rejuvenation.scheduled(block) or (
+            rejuvenation.steps > 0 and rejuvenation.when == "resampled" and self.record.resampled[-1]
+        )
 
     def _looks_ahead(self, path: Path) -> bool:
         return self.config.lookahead.rollouts > 0 and not path.finished and path.log_potential != -math.inf
@@ -472,60 +491,55 @@ class _Run:
     async def _look_ahead(self, holders: Sequence[_Holder]) -> list[tuple[float, tuple[Rollout, ...]]]:
         """log L^ and the rollouts behind it, for each holder."""
         look = self.config.lookahead
-        rollouts = [holder.carried for holder in holders]
-        wanted = [(h, (look.min_rollouts or look.rollouts) - len(rollouts[h])) for h in range(len(holders))]
-        rollouts = await self._draw_rollouts(holders, rollouts, wanted)
+        held = [list(holder.carried) for holder in holders]
+        await self._draw_rollouts(holders, held, [(look.min_rollouts or look.rollouts) - len(old) for old in held])
+        self._value_rollouts(holders, held)
         if look.min_rollouts is not None:
-            unsure = [
-                (h, look.rollouts - len(held))
-                for h, held in enumerate(rollouts)
-                if not agree([rollout.log_value for rollout in held], look.agreement)
-            ]
-            rollouts = await self._draw_rollouts(holders, rollouts, unsure)
-        return [(log_lookahead([r.log_value for r in held]), held) for held in rollouts]
+            unsure = [not agree([rollout.log_value for rollout in some], look.agreement) for some in held]
+            await self._draw_rollouts(
+                holders, held, [look.rollouts - len(h) if u else 0 for h, u in zip(held, unsure, strict=True)]
+            )
+            self._value_rollouts(holders, held)
+        return [(log_lookahead([rollout.log_value for rollout in some]), tuple(some)) for some in held]
 
     async def _draw_rollouts(
-        self,
-        holders: Sequence[_Holder],
-        rollouts: Sequence[tuple[Rollout, ...]],
-        wanted: Sequence[tuple[int, int]],
-    ) -> list[tuple[Rollout, ...]]:
-        """``rollouts`` with ``wanted`` (holder, number) more drawn, in one engine call, and all valued anew."""
+        self, holders: Sequence[_Holder], held: list[list[Rollout]], wanted: Sequence[int]
+    ) -> None:
+        """Draw ``wanted`` more rollouts for each holder, in one engine call."""
         look, config = self.config.lookahead, self.config
         temperature = config.temperature if look.temperature is None else look.temperature
         jobs: list[Job] = []
         owners: list[int] = []
-        for h, number in wanted:
-            path, sequence, slot = holders[h].path, holders[h].sequence, holders[h].slot
-            end = config.max_tokens if look.horizon is None else min(len(path) + look.horizon, config.max_tokens)
+        for h, (holder, number) in enumerate(zip(holders, wanted, strict=True)):
+            length = len(holder.path)
+            end = config.max_tokens if look.horizon is None else min(length + look.horizon, config.max_tokens)
             for _ in range(max(number, 0)):
-                fork = await self.proposer.fork(sequence, len(path))
-                jobs.append(Job(path, fork, end, self._seed(slot), temperature))
+                fork = await self.proposer.fork(holder.sequence, length)
+                jobs.append(Job(holder.path, fork, end, self._seed(holder.slot), temperature))
                 owners.append(h)
-        if jobs:
-            share = self.budget.share([job.end - len(job.path) for job in jobs])
-            jobs = [replace(job, end=len(job.path) + s) for job, s in zip(jobs, share, strict=True)]
+        if not jobs:
+            return
+        share = self.budget.share([job.end - len(job.path) for job in jobs])
+        jobs = [replace(job, end=len(job.path) + s) for job, s in zip(jobs, share, strict=True)]
         drawn = await self.scorer.score(await self.proposer.extend(jobs, account="rollout"))
-        # Carried rollouts are valued relative to their new, longer prefix, in objects of their own.
-        held = [
-            [replace(rollout, log_value=self._value(rollout.path, holder.path)) for rollout in old]
-            for holder, old in zip(holders, rollouts, strict=True)
-        ]
         for h, job, path in zip(owners, jobs, drawn, strict=True):
-            held[h].append(Rollout(path, job.sequence, self._value(path, holders[h].path)))
-        return [tuple(r) for r in held]
+            held[h].append(Rollout(path, job.sequence))
 
-    def _value(self, rollout: Path, prefix: Path) -> float:
-        kind = "product" if self.potential is None else self.potential.kind
-        log_scale = 0.0 if self.potential is None else self.potential.log_scale
-        floor = self.config.lookahead.floor
-        return log_rollout_value(
-            kind,
-            rollout.log_potential or 0.0,
-            prefix.log_potential or 0.0,
-            self._log_zeta(rollout, prefix),
-            math.log(floor) + log_scale if floor > 0 else -math.inf,
-        )
+    def _value_rollouts(self, holders: Sequence[_Holder], held: list[list[Rollout]]) -> None:
+        """Value every rollout relative to its holder's path. Objects carried over may be shared: they are copied."""
+        self.floor.saw(rollout.path.log_potential or 0.0 for some in held for rollout in some)
+        log_floor = self.floor.log_floor
+        for holder, some in zip(holders, held, strict=True):
+            prefix = holder.path.log_potential or 0.0
+            some[:] = [
+                replace(
+                    rollout,
+                    log_value=log_rollout_value(
+                        rollout.path.log_potential or 0.0, prefix, self._log_zeta(rollout.path, holder.path), log_floor
+                    ),
+                )
+                for rollout in some
+            ]
 
     def _log_zeta(self, rollout: Path, prefix: Path) -> float:
         return sum(rollout.log_z[len(prefix) :]) if self.config.target == "powered" else 0.0
@@ -539,22 +553,32 @@ class _Run:
         return is_low_reward_duplicate(particle.is_copy, particle.path.reward, rejuvenation.reward_threshold)
 
     def _log_acceptance(self, new: _Particle, old: _Particle) -> float:
-        if self.config.rejuvenation.mode == "exact":
-            pair = new.log_target, old.log_target
-        else:  # both other modes accept for Target II
-            pair = self._log_powered(new), self._log_powered(old)
-        return log_acceptance(*pair, len(new.path), len(old.path))
+        log_new, log_old = self._log_move_target(new), self._log_move_target(old)
+        return log_acceptance(log_new, log_old, len(new.path), len(old.path))
 
-    def _log_powered(self, particle: _Particle) -> float:
-        return self.law.log_over_proposal(particle.path, target="powered") + particle.log_value
+    def _log_move_target(self, particle: _Particle) -> float:
+        """log eta / q, where eta is what the moves leave invariant: gamma_k L^, with Target II's gamma where the mode
+        says so."""
+        if self.config.rejuvenation.mode == "exact":
+            return particle.log_target
+        return self.law.log_over_proposal(particle.path, self.bridge, target="powered") + particle.log_value
 
     def _corrected(self, new: _Particle, old: _Particle) -> _Particle:
-        """An accepted particle; in ``corrected`` mode its weight goes from Target II's back to Target I's."""
+        """An accepted particle; in ``corrected`` mode its weight takes the ratio of Target I to Target II along."""
         if self.config.rejuvenation.mode != "corrected":
             return new
-        return replace(new, log_weight=old.log_weight - sum(new.path.log_z) + sum(old.path.log_z))
+        log_new = new.log_target - self._log_move_target(new)
+        log_old = old.log_target - self._log_move_target(old)
+        return replace(new, log_weight=old.log_weight + log_new - log_old)
 
     # ---- bridging ---------------------------------------------------------------------------------------------
+
+    @property
+    def _temperature(self) -> float:
+        """The proposal's: 1/alpha follows alpha up the bridge."""
+        if self.config.bridge.alpha and self.config.proposal_temperature is None:
+            return 1.0 / self.law.alpha(self.bridge)
+        return self.config.temperature
 
     @property
     def _bridging(self) -> bool:
@@ -732,7 +756,9 @@ class _Run:
         if self.decode is not None:
             draws = [replace(draw, text=self.decode(draw.token_ids)) for draw in draws]
         self.usage.answer = sum(len(draw.token_ids) for draw in draws)
-        heuristic = config.rejuvenation.mode == "paper" and config.rejuvenation.steps > 0
+        moving = config.rejuvenation.steps > 0
+        heuristic = moving and config.rejuvenation.mode == "paper"
+        adaptive = moving and (config.rejuvenation.when == "resampled" or self.floor.adaptive)
         cut = self.stopped in ("max_total_tokens", "deadline")
         return SMCResult(
             particles=particles,
@@ -746,7 +772,7 @@ class _Run:
             blocks=len(record.ess),
             usage=self.usage,
             stopped=self.stopped,
-            exact=not heuristic and self.stopped == "complete",
+            exact=not (heuristic or adaptive or self._bridging) and self.stopped == "complete",
             warnings=self.warnings,
         )
 

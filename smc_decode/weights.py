@@ -12,8 +12,8 @@ def log_sum_exp(log_weights: ArrayLike) -> float:
     """log sum_i exp(log_weights_i), without overflow; -inf where all are -inf."""
     values = np.asarray(log_weights, dtype=np.float64)
     top = float(values.max(initial=-np.inf))
-    if top == -np.inf:
-        return -np.inf
+    if not np.isfinite(top):
+        return top
     return top + float(np.log(np.exp(values - top).sum()))
 
 
