@@ -89,14 +89,14 @@ def fit(scores: Mapping[str, Sequence[float]], groups: Sequence[object] | None =
     """
     names = list(scores)
     table = _table(scores)
-    spread = table.std(axis=0)
-    if names and (constant := [name for name, s in zip(names, spread, strict=True) if s <= 1e-12]):
-        raise FuseError(f"{', '.join(constant)} gives every answer the same score: leave it out")
     count, items = len(names), len(table)
     if count < 3:
         raise FuseError(f"{count} verifiers: at least 3 are needed, since two cannot tell which of them is right")
     if items < MIN_ITEMS:
         raise FuseError(f"{items} answers: at least {MIN_ITEMS} are needed")
+    spread = table.std(axis=0)
+    if constant := [name for name, s in zip(names, spread, strict=True) if s <= 1e-12]:
+        raise FuseError(f"{', '.join(constant)} gives every answer the same score: leave it out")
     independent = items if groups is None else len(set(groups))
     warnings: list[str] = []
     standard = (table - table.mean(axis=0)) / spread
@@ -118,9 +118,10 @@ def fit(scores: Mapping[str, Sequence[float]], groups: Sequence[object] | None =
     strong = np.abs(loadings) >= HIGHEST
     for name in (name for name, is_strong in zip(names, strong, strict=True) if is_strong):
         warnings.append(f"{name} would be all but perfect, which is a sign of verifiers that copy one another")
-    weak = float(np.sort(np.abs(loadings))[-3]) < 2.0 / math.sqrt(independent)
+    clear = np.abs(observed) > _normal_quantile(1.0 - SIGNIFICANCE / 2) / math.sqrt(independent)
+    weak = not any(clear[i, j] and clear[i, k] and clear[j, k] for i, j, k in combinations(range(count), 3))
     if weak:
-        warnings.append("fewer than three verifiers agree beyond chance: the estimates are noise")
+        warnings.append("no three verifiers agree with one another beyond chance: the estimates are noise")
     for name, v in zip(names, loadings, strict=True):
         if v <= 0:
             warnings.append(f"{name} is no better than chance and has the weight 0")

@@ -133,3 +133,54 @@ async def test_scores_are_shared_between_requests():
     assert len(sandbox.sources) == 1
     await made.aclose()
     await made.aclose()
+
+
+def test_every_built_in_reward_is_listed_with_what_a_request_may_set():
+    names = {info.name for info in catalogue().infos()}
+    assert names == {
+        "unit_tests", "prompt_examples", "stdin_tests", "arithmetic", "confidence", "self_consistency", "json_schema",
+        "regex", "verifier", "ensemble",
+    }  # fmt: skip
+    schema = next(info for info in catalogue().infos() if info.name == "json_schema")
+    assert schema.params["required"] == ["schema"]
+    assert schema.available
+
+
+@pytest.mark.parametrize(
+    ("table", "key"),
+    [
+        ({"source": "http", "url": "http://x"}, "url"),
+        ({"source": "function", "function": "a:b"}, "function"),
+        ({"source": "prm", "model": "m"}, "model"),
+        ({"source": "ensemble", "members": {"a": 1}}, "weights"),
+    ],
+)
+def test_addresses_models_and_functions_can_never_be_opened_to_requests(table, key):
+    with pytest.raises(RewardConfigError, match="operator's only"):
+        catalogue({"rewards": {"a": {**table, "allow": {"params": [key]}}}})
+
+
+@pytest.mark.parametrize(
+    ("table", "reason"),
+    [
+        ({"source": "function", "function": "no_such_module:f"}, "cannot be loaded"),
+        ({"source": "http", "url": "http://x", "api_key_env": "NOT_SET_ANYWHERE"}, "NOT_SET_ANYWHERE"),
+        ({"source": "prm"}, "named no model"),
+    ],
+)
+def test_what_the_operator_has_not_finished_is_not_available(table, reason):
+    made = catalogue({"rewards": {"a": table}})
+    info = next(info for info in made.infos() if info.name == "a")
+    assert not info.available
+    assert reason in info.reason
+
+
+async def test_a_process_reward_model_that_was_handed_in_is_used():
+    class Model:
+        async def classify_tokens(self, texts):
+            return [[[0.2, 0.8]] * text.count("<extra_0>") for text in texts]
+
+    made = catalogue({"rewards": {"prm": {"source": "prm", "model": "m"}}}, models={"m": Model()})
+    potential = build(made, "prm", {"aggregate": "product"})
+    evaluation = (await potential.evaluate([answer("a\n\nb")]))[0]
+    assert evaluation.reward == pytest.approx(0.64)
