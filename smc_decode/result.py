@@ -70,7 +70,5 @@ class SMCResult:
     usage: Usage
     stopped: StopCause = "complete"
     exact: bool = True
-    """Whether E[exp(log_z)] = Z and the weights are proper at any N. False where a mode was a heuristic (``paper``), where
-    something adapted to the population that only vanishes as N grows (moves after resampling only, bridging, a floor
-    of unknown scale together with moves), or where the run was cut short."""
+    """Whether E[exp(log_z)] = Z and the weights are proper at any N (docs/method.md, "What is exact")."""
     warnings: Sequence[str] = ()
