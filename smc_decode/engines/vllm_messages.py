@@ -1,0 +1,197 @@
+"""What the engine's process and ours say to each other, and how: pickles with a length before them, on a socket pair.
+
+Both ends are ours; nothing from a user is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import pickle
+import socket
+import struct
+from dataclasses import dataclass, field
+from typing import Any
+
+_LENGTH = struct.Struct("!Q")
+
+
+@dataclass(frozen=True, slots=True)
+class Generate:
+    """Draw tokens after ``prompt``. Everything in it is already checked.
+
+    ``columns`` names what is told of each drawn token besides log p: ``q`` (log q), ``z`` (log z for ``alpha``).
+    ``labels``: instead, the log p of these tokens at the next position. ``generated`` of the prompt's tokens are
+    the answer's: penalties and grammars go on from there.
+    """
+
+    id: int
+    prompt: list[int]
+    max_tokens: int
+    temperature: float
+    seed: int
+    stop_token_ids: list[int] = field(default_factory=list)
+    logprobs: bool = False
+    columns: str = ""
+    alpha: float | None = None
+    labels: list[int] | None = None
+    top_k: int = 0
+    top_p: float = 1.0
+    min_p: float = 0.0
+    min_tokens: int = 0
+    logit_bias: dict[int, float] | None = None
+    repetition_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    grammar: dict[str, Any] | None = None
+    generated: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Tell log p of ``prompt[start:]``, and of the ``top`` likeliest tokens there."""
+
+    id: int
+    prompt: list[int]
+    start: int
+    top: int
+    use_cache: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Run a reward model over ``prompt``."""
+
+    id: int
+    prompt: list[int]
+    task: str
+    activation: bool
+
+
+Job = Generate | Score | Pool
+
+
+@dataclass(frozen=True, slots=True)
+class Submit:
+    jobs: list[Job]
+
+
+@dataclass(frozen=True, slots=True)
+class Abort:
+    ids: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Generated:
+    """``values`` has a list for log p and one for each of the job's columns or labels."""
+
+    id: int
+    token_ids: list[int]
+    values: list[list[float]]
+    stopped: bool
+    cached: int
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Of each position from ``start``: log p, and (token, log p) of the likeliest. ``valid_from``: the first position
+    that was computed rather than read from the cache."""
+
+    id: int
+    token_ids: list[int]
+    logprobs: list[float]
+    top: list[list[tuple[int, float]]]
+    valid_from: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pooled:
+    """``data``: a float32 numpy array."""
+
+    id: int
+    data: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """The engine would not take this job; the message says why."""
+
+    id: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pong:
+    """``unfinished``: requests that the engine still works on."""
+
+    id: int
+    unfinished: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The engine is loaded. ``seconds`` of each part of the start."""
+
+    vocab_size: int
+    max_model_len: int
+    block_size: int
+    eos_token_ids: tuple[int, ...]
+    vllm_version: str
+    exact_sampler: bool
+    cache_tokens: int
+    seconds: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The engine is dead: it could not be loaded, or a step raised."""
+
+    message: str
+
+
+Reply = Generated | Scored | Pooled | Rejected | Pong
+
+
+class Channel:
+    """One end of the socket pair. ``receive`` and ``send`` block; one thread may do each at a time."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._buffer = bytearray()
+
+    def send(self, message: object) -> None:
+        """Raises OSError when the other end is gone."""
+        body = pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL)
+        self._connection.sendall(_LENGTH.pack(len(body)) + body)
+
+    def receive(self) -> Any:
+        """The next message. Raises EOFError when the other end is gone."""
+        (length,) = _LENGTH.unpack(self._read(_LENGTH.size))
+        return pickle.loads(self._read(length))
+
+    def _read(self, size: int) -> bytes:
+        while len(self._buffer) < size:
+            try:
+                chunk = self._connection.recv(1 << 20)
+            except OSError as error:
+                raise EOFError(str(error)) from error
+            if not chunk:
+                raise EOFError
+            self._buffer += chunk
+        taken = bytes(self._buffer[:size])
+        del self._buffer[:size]
+        return taken
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)
+        self._connection.close()
