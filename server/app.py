@@ -53,7 +53,7 @@ def create_app(
         requests_per_minute=settings.requests_per_minute,
     )
     lifecycle = Lifecycle(engine, admission, settings.drain_timeout_s)
-    metrics = Metrics(admission)
+    metrics = Metrics(admission, engine)
     names = settings.served_model_name or (engine.info.model,)
     trace_dir = settings.trace_dir or default_cache_dir() / "traces"
     services = Services(

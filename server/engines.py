@@ -11,7 +11,7 @@ from typing import Any, cast
 from pydantic import ValidationError
 
 from server.settings import ConfigError
-from smc_decode.engines.base import Engine
+from smc_decode.engines.base import Engine, EngineError
 from smc_decode.models import BUNDLED_MODEL, ModelError, resolve_model
 
 KINDS = ("vllm", "remote")
@@ -53,7 +53,10 @@ async def _vllm(options: dict[str, Any]) -> Engine:
         options["model"] = resolve_model(options.get("model"))
     except ModelError as error:
         raise ConfigError(str(error)) from None
-    return cast(Engine, await VLLMEngine.create(_settings(VLLMSettings, options)))
+    try:
+        return cast(Engine, await VLLMEngine.create(_settings(VLLMSettings, options)))
+    except EngineError as error:
+        raise ConfigError(str(error)) from None
 
 
 async def _remote(options: dict[str, Any]) -> Engine:
@@ -61,7 +64,10 @@ async def _remote(options: dict[str, Any]) -> Engine:
         module = importlib.import_module("smc_decode.engines.remote")
     except ImportError as error:
         raise ConfigError(f"the remote engine cannot be imported: {error}") from None
-    return cast(Engine, await module.RemoteEngine.create(_settings(module.RemoteSettings, options)))
+    try:
+        return cast(Engine, await module.RemoteEngine.create(_settings(module.RemoteSettings, options)))
+    except EngineError as error:
+        raise ConfigError(str(error)) from None
 
 
 async def _own(kind: str, options: dict[str, Any]) -> Engine:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.metrics_core import CounterMetricFamily
+from prometheus_client.registry import Collector
 
 from server.admission import Admission
 from server.parameters import Plan
+from smc_decode.engines.base import Engine
 from smc_decode.events import BlockExtended, Committed, Event, Finished, Rejuvenated, Resampled, Weighted
 from smc_decode.result import SMCResult
 
@@ -20,8 +25,9 @@ _SHARES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 class Metrics:
     """The server's metrics, in a registry of its own so that several applications can live in one process."""
 
-    def __init__(self, admission: Admission) -> None:
+    def __init__(self, admission: Admission, engine: Engine) -> None:
         self.registry = CollectorRegistry()
+        self.registry.register(EngineCounters(engine))
 
         def counter(name: str, text: str, *labels: str) -> Counter:
             return Counter(name, text, labels, registry=self.registry)
@@ -57,6 +63,21 @@ class Metrics:
     def text(self) -> bytes:
         """The exposition: this registry, then the process's own with the engine's metrics."""
         return generate_latest(self.registry) + generate_latest(prometheus_client.REGISTRY)
+
+
+class EngineCounters(Collector):
+    """What an engine counts of its own accord (``engine.counters``, a dataclass of numbers), where it does."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        counters = getattr(self._engine, "counters", None)
+        if not dataclasses.is_dataclass(counters):
+            return
+        for field in dataclasses.fields(counters):
+            text = f"The engine's own count of {field.name.replace('_', ' ')}"
+            yield CounterMetricFamily(f"smc_engine_{field.name}", text, getattr(counters, field.name))
 
 
 class RunMetrics:
