@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from smc_decode import lookahead, sampler
+from smc_decode import lookahead, rollouts, sampler
 from smc_decode.lookahead import Choice
 from tests.enumeration import MODELS, Model, mod_logits
 from tests.harness import pool
@@ -49,7 +49,7 @@ def test_trap_a_redrawn_denominator_biases_z(monkeypatch):
 
 def test_trap_an_estimated_first_lookahead_must_multiply_z(monkeypatch):
     """Starting from an estimated L^_0 that is then forgotten scales Z^ by its inverse."""
-    start = sampler._Particle
+    start = sampler.LiveParticle
 
     def with_first_lookahead(path, sequence, *args, **kwargs):
         particle = start(path, sequence, *args, **kwargs)
@@ -57,7 +57,7 @@ def test_trap_an_estimated_first_lookahead_must_multiply_z(monkeypatch):
             particle.log_target = math.log(0.6)
         return particle
 
-    monkeypatch.setattr(sampler, "_Particle", with_first_lookahead)
+    monkeypatch.setattr(sampler, "LiveParticle", with_first_lookahead)
     pooled = pool(MODELS["tempered-eos-product"], lookahead=LOOKAHEAD)
     assert pooled.ratios.mean() == pytest.approx(1 / 0.6, rel=0.05)
 
@@ -66,24 +66,24 @@ def test_trap_the_best_rollout_as_next_block_without_its_weight_biases_z(monkeyp
     def greedy(log_values, copies, rule, rng):
         return [Choice(int(np.argmax(log_values)), 0.0)] * copies
 
-    monkeypatch.setattr(sampler, "choose_rollouts", greedy)
+    monkeypatch.setattr(rollouts, "choose_rollouts", greedy)
     assert abs(pool(MODELS["tempered-eos-product"], lookahead=LOOKAHEAD).deviation) > 6
 
 
 def test_trap_fresh_blocks_for_surplus_copies_bias_z(monkeypatch):
     """One copy takes the rollout, the others draw anew: how many draw anew depends on the rollout's value."""
-    honest = sampler._Run._take_blocks
+    honest = rollouts.Lookout.take_blocks
 
-    async def first_copy_only(self, steps, end):
+    async def first_copy_only(self, population, steps, end, rng):
         seen = set()
-        for particle in self.particles:
+        for particle in population:
             if id(particle.rollouts) in seen:
                 particle.rollouts = ()
             elif particle.rollouts:
                 seen.add(id(particle.rollouts))
-        await honest(self, steps, end)
+        await honest(self, population, steps, end, rng)
 
-    monkeypatch.setattr(sampler._Run, "_take_blocks", first_copy_only)
+    monkeypatch.setattr(rollouts.Lookout, "take_blocks", first_copy_only)
     settings = {"lookahead": {"rollouts": 1}, "ess_threshold": 1.0, "n_particles": 4}
     assert abs(pool(RARE, runs=4000, **settings).deviation) > 4
 
@@ -104,7 +104,7 @@ def test_trap_log_z_must_keep_the_evidence_of_every_resampling(monkeypatch):
 
     def forgetful(self, block, *, conditional=False):
         event = honest(self, block, conditional=conditional)
-        for particle in self.particles:
+        for particle in self.population:
             particle.log_weight = 0.0
         return event
 
@@ -116,9 +116,9 @@ def test_trap_reevaluating_a_finished_sequence_changes_the_target(monkeypatch):
     model = MODELS["tempered-eos-product"]
     honest = sampler._Run._weigh
 
-    async def again(self, steps, block, last):
-        await honest(self, steps, block, last)
-        for particle in self.particles:
+    async def again(self, steps, block, *, last):
+        await honest(self, steps, block, last=last)
+        for particle in self.population:
             if particle.path.finished and len(particle.path) <= block * self.config.block_size:
                 particle.log_weight += model.log_psi(particle.path.token_ids, True)
 
