@@ -77,6 +77,8 @@ async def serve(settings: Settings, listener: socket.socket) -> int:
     async with contextlib.AsyncExitStack() as stack:
         if sandbox is not None:
             stack.callback(sandbox.close)
+        if not console.is_terminal:
+            console.print("loading the engine and its model", highlight=False)
         with console.status("loading the engine and its model"):
             engine = await build_engine(settings.engine)
         stack.push_async_callback(engine.shutdown)

