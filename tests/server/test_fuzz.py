@@ -25,7 +25,7 @@ JSON = st.recursive(
 )
 SMC = st.sampled_from([*SMCFields.model_fields, *SMCConfig.model_fields])
 FUZZ = settings(
-    max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 
 
