@@ -1,0 +1,16 @@
+"""MATH500: competition mathematics, marked by math-verify against the reference answer.
+
+python -m benchmarks.math500 --methods base,best-of-n,smc --particles 16 --limit 20 --out results/math500.jsonl
+"""
+
+from __future__ import annotations
+
+import typer
+
+from benchmarks.cli import command
+from benchmarks.problems import MATH500
+
+main = command(MATH500)
+
+if __name__ == "__main__":
+    typer.run(main)

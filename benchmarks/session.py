@@ -1,0 +1,164 @@
+"""From settings to a file of results and its reports."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from benchmarks.marking import Marker, Marking
+from benchmarks.methods import Method, plan
+from benchmarks.problems import BENCHMARKS, Problem, choose
+from benchmarks.progress import Watch
+from benchmarks.prompts import make_prompt
+from benchmarks.provenance import commit, machine, model_digest, versions
+from benchmarks.records import RunWriter
+from benchmarks.report import write_reports
+from benchmarks.runner import HIDDEN_TESTS, Task, jobs_of, pilot_particles, reward_for, run_jobs
+from benchmarks.settings import Settings, SettingsError
+from benchmarks.solvers import EngineSolver, ServerSolver, Solver
+from smc_decode.engines.base import Engine
+from smc_decode.models import BUNDLED_MODEL, resolve_model
+from smc_decode.potentials.catalogue import RewardCatalogue
+from smc_decode.sandbox import Sandbox, SandboxUnavailable
+
+CONTEXT = 4096
+"""Tokens of prompt and answer that an engine of ours is started for, unless ``engine.max_model_len`` says more."""
+
+
+async def run_benchmark(
+    settings: Settings, console: Console, *, engine: Engine | None = None, marker: Marker | None = None
+) -> bool:
+    """Run all that is not done yet and write the reports; whether everything is done.
+
+    ``engine``, ``marker``: stand in for vLLM and the sandbox. Raises SettingsError, DataError, MethodError,
+    RecordsError, SolverError, and what the engine, a reward or the sandbox raises when it fails.
+    """
+    if settings.benchmark not in BENCHMARKS:
+        raise SettingsError(f"benchmark: unknown {settings.benchmark!r}; allowed: {', '.join(BENCHMARKS)}")
+    benchmark = BENCHMARKS[settings.benchmark]
+    problems = choose(benchmark.load(settings.data), start=settings.start, every=settings.every, limit=settings.limit)
+    if not problems:
+        raise SettingsError("no problems are left: check start, every and limit")
+    task = Task(
+        benchmark,
+        settings.prompt_form or benchmark.prompt_form,
+        settings.reward or benchmark.reward,
+        settings.reward_params,
+        settings.seed,
+        settings.max_tokens or benchmark.max_tokens,
+        settings.keep_texts,
+    )
+    methods = plan(settings.methods, settings.particles, settings.budgets)
+    reward_for(problems[0], task)  # an unknown reward should fail before a model is loaded
+    sandbox = _sandbox(problems)
+    marker = marker or Marking(sandbox)
+    solver, model = await _solver(settings, sandbox, engine)
+    try:
+        if settings.equal == "tokens":
+            methods = await _equal_tokens(settings, methods, problems, task, solver, marker, model, console)
+        header = _header(settings, task, methods, problems, model)
+        with RunWriter(settings.out, header, resume=settings.resume) as writer, Watch(console) as watch:
+            finished = await run_jobs(
+                jobs_of(methods, problems, settings.repeats), task, solver, marker, writer, watch,
+                parallel=settings.parallel, time_limit=settings.time_limit,
+            )  # fmt: skip
+    finally:
+        marker.close()
+        await solver.close()
+        if sandbox is not None:
+            sandbox.close()
+    write_reports([settings.out], settings.out.with_suffix(""))
+    return finished
+
+
+async def _equal_tokens(
+    settings: Settings,
+    methods: Sequence[Method],
+    problems: Sequence[Problem],
+    task: Task,
+    solver: Solver,
+    marker: Marker,
+    model: dict[str, Any],
+    console: Console,
+) -> list[Method]:
+    """The methods with as many particles as a pilot says that they can afford. The pilot has a file of its own."""
+    some = problems[:: max(1, len(problems) // settings.pilot)][: settings.pilot]
+    path = settings.out.with_suffix(".pilot.jsonl")
+    header = _header(settings, task, methods, some, model)
+    with RunWriter(path, header, resume=settings.resume) as writer, Watch(console) as watch:
+        await run_jobs(jobs_of(methods, some, 1), task, solver, marker, writer, watch, parallel=settings.parallel)
+        afford = pilot_particles(writer.records, methods, settings.particles)
+    return [method.with_particles(afford[method.spec]) for method in methods]
+
+
+def _sandbox(problems: Sequence[Problem]) -> Sandbox | None:
+    if problems[0].kind != "code":
+        return None
+    try:
+        return Sandbox()
+    except SandboxUnavailable as error:
+        raise SettingsError(f"programs are run in the sandbox only, and none works here: {error}") from error
+
+
+async def _solver(settings: Settings, sandbox: Sandbox | None, engine: Engine | None) -> tuple[Solver, dict[str, Any]]:
+    """Who solves, and what the header says of the model."""
+    if settings.base_url is not None:
+        server = ServerSolver(settings.base_url, settings.model)
+        return server, {"model": await server.model(), "digest": "server", "engine": "server"}
+    if engine is None:
+        engine, model = await _vllm(settings)
+    else:
+        model = {"model": engine.info.model, "digest": "none", "engine": engine.info.name}
+    catalogue = RewardCatalogue.default(sandbox=sandbox, engine=engine, allow_client_tests=True)
+    return EngineSolver(engine, catalogue), model
+
+
+async def _vllm(settings: Settings) -> tuple[Engine, dict[str, Any]]:
+    from smc_decode.engines.vllm import VLLMEngine, VLLMSettings
+
+    path = resolve_model(settings.model)
+    try:
+        options = VLLMSettings(**{"model": path, "max_model_len": CONTEXT, **settings.engine})
+    except (TypeError, ValueError) as error:
+        raise SettingsError(f"engine: {error}") from error
+    name = BUNDLED_MODEL if settings.model is None else settings.model
+    digest = await asyncio.to_thread(model_digest, path)
+    shown = Path(path).name if Path(path).is_dir() else name
+    return await VLLMEngine.create(options), {"model": shown, "digest": digest, "engine": "vllm"}
+
+
+def _header(
+    settings: Settings, task: Task, methods: Sequence[Method], problems: Sequence[Problem], model: dict[str, Any]
+) -> dict[str, Any]:
+    has_reward = task.reward != "none"
+    stop = make_prompt(problems[0], task.form).stop
+    return {
+        **model,
+        "benchmark": task.benchmark.name,
+        "prompt_form": task.form,
+        "reward": task.reward,
+        "reward_params": dict(task.reward_params),
+        "reward_saw_the_tests": task.reward.replace("_", "-") == HIDDEN_TESTS,
+        "seed": task.seed,
+        "max_tokens": task.max_tokens,
+        "stop": list(stop),
+        "problems": len(problems),
+        "selection": {"start": settings.start, "every": settings.every, "limit": settings.limit},
+        "repeats": settings.repeats,
+        "equal": settings.equal,
+        "methods": {
+            method.label: method.config(reward=has_reward, max_tokens=task.max_tokens, stop=stop).model_dump(
+                mode="json"
+            )
+            for method in methods
+        },
+        "published": settings.published,
+        "note": settings.note,
+        "versions": versions(),
+        "machine": machine(),
+        "commit": commit(),
+    }

@@ -1,0 +1,69 @@
+"""What a benchmark run is told, on the command line or by a recipe."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from benchmarks.problems import PromptForm
+
+
+class SettingsError(ValueError):
+    """Settings that cannot be; the message names the field."""
+
+
+class Settings(BaseModel):
+    """One run. ``budgets``: every method at each of these N. ``equal`` ``tokens``: after a pilot, N is chosen for each
+    method so that it draws about as many tokens as ``particles`` plain samples. ``time_limit``: seconds after which no
+    further problem is begun (continue with ``resume``)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    benchmark: str
+    methods: list[str]
+    particles: int = Field(16, ge=1)
+    budgets: list[int] = Field(default_factory=list)
+    equal: Literal["particles", "tokens"] = "particles"
+    pilot: int = Field(3, ge=1)
+    start: int = Field(0, ge=0)
+    every: int = Field(1, ge=1)
+    limit: int | None = Field(None, ge=1)
+    repeats: int = Field(1, ge=1)
+    seed: int = 0
+    model: str | None = None
+    base_url: str | None = None
+    prompt_form: PromptForm | None = None
+    reward: str | None = None
+    reward_params: dict[str, Any] = Field(default_factory=dict)
+    max_tokens: int | None = Field(None, ge=1)
+    parallel: int | None = Field(None, ge=1)
+    data: Path | None = None
+    out: Path
+    resume: bool = False
+    keep_texts: bool = False
+    time_limit: float | None = Field(None, gt=0)
+    engine: dict[str, Any] = Field(default_factory=dict)
+    published: dict[str, float] = Field(default_factory=dict)
+    note: str = ""
+
+
+def make_settings(**values: Any) -> Settings:
+    """Checked settings. Raises SettingsError."""
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise SettingsError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+
+
+def read_recipe(path: Path, **overrides: Any) -> Settings:
+    """Settings from a TOML file; ``overrides`` that are None are not there. Raises SettingsError."""
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: {error}") from error
+    values.setdefault("out", f"results/{path.stem}.jsonl")
+    return make_settings(**values | {name: value for name, value in overrides.items() if value is not None})
