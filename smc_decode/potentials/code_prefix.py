@@ -24,6 +24,9 @@ CUT = "__unfinished__"
 MAX_SOURCE = 100_000
 """Characters; a longer program is not judged but counts as no Python."""
 
+MAX_SEARCHED = 400_000
+"""Characters that are looked through for code in a prompt, counting each look."""
+
 _FENCE = re.compile(r"^[ \t]{0,3}(```+|~~~+)[ \t]*([\w+#.-]*)[^\n`]*$", re.MULTILINE)
 _CODE_LINE = re.compile(r"^(?:from\s+[\w.]+\s+import\b|import\s+\w|(?:async\s+)?def\s+\w+\s*\(|class\s+\w+|@\w)")
 _BLOCKS = frozenset(
@@ -111,17 +114,17 @@ def code_of_prompt(prompt: str) -> str:
         if re.search(r"^(?:async\s+)?def\s|^class\s", code, re.MULTILINE) and _is_code(code):
             return code
     lines = prompt.split("\n")
-    attempts = 0
+    budget = MAX_SEARCHED
     for first, line in enumerate(lines):
         if not _CODE_LINE.match(line):
             continue
         for last in range(len(lines), first, -1):
-            attempts += 1
             part = "\n".join(lines[first:last])
+            budget -= len(part) + 20
+            if budget < 0:
+                return ""
             if re.search(r"^(?:async\s+)?def\s", part, re.MULTILINE) and _is_code(part):
                 return part
-            if attempts > 5 * _MAX_ATTEMPTS:
-                return ""
     return ""
 
 

@@ -16,7 +16,10 @@ from dataclasses import dataclass
 from smc_decode.potentials.code_prefix import infer_entry_point, parse
 
 MAX_EXAMPLES = 64
+MAX_CALLS = 500
 MAX_PROMPT = 50_000
+MAX_PARSED = 200_000
+"""Characters given to the parser in all, so that a hostile prompt costs a bounded time."""
 
 _BUILTINS = frozenset(
     ["abs", "all", "any", "bool", "dict", "float", "frozenset", "int", "len", "list", "max", "min", "repr", "round"]
@@ -76,6 +79,7 @@ class _Found:
 class _Finder:
     def __init__(self, prompt: str, entry_point: str) -> None:
         self.entry_point = entry_point
+        self._budget = MAX_PARSED
         self.signature = _signature(prompt, entry_point)
         self.parameters = [argument.arg for argument in self.signature.args] if self.signature else []
         self.defined = set(re.findall(r"^(?:async\s+)?def\s+(\w+)", prompt, re.MULTILINE)) | {entry_point}
@@ -104,7 +108,8 @@ class _Finder:
             yield from self._doctest(source, wanted, setup)
 
     def _doctest(self, source: str, wanted: list[str], setup: list[str]) -> Iterator[_Found]:
-        tree = parse(source)
+        self._budget -= len(source)
+        tree = parse(source) if self._budget > 0 else None
         if tree is None or len(tree.body) != 1:
             yield from self._calls_in(source, 0, self.entry_point, bare=True)
             return
@@ -131,7 +136,10 @@ class _Finder:
         text = "\n".join("" if line.strip().startswith(">>>") else line for line in self.lines)
         position = 0
         pattern = re.compile(rf"(?<![\w.]){re.escape(name)}\s*\(" if name else r"(?<![\w.])[A-Za-z_]\w*\(")
-        while match := pattern.search(text, position):
+        for _ in range(MAX_CALLS):
+            match = pattern.search(text, position)
+            if match is None:
+                return
             position = match.end()
             word = match[0].rstrip("( \t")
             if name is None and (word in _BUILTINS or word in self.defined):
@@ -141,7 +149,7 @@ class _Finder:
     def _calls_in(self, text: str, start: int, name: str, bare: bool = False) -> Iterator[_Found]:
         """The example that begins at ``start``, if it is one. ``bare``: no sign need stand between call and value."""
         for end in _closers(text, start):
-            call = _expression(text[start:end])
+            call = self._expression(text[start:end])
             if call is None:
                 continue
             if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name)):
@@ -254,7 +262,7 @@ class _Finder:
         word = source.rstrip(".").lower()
         if word in _WORDS:
             return ast.Constant(_WORDS[word])
-        value = _expression(source)
+        value = self._expression(source)
         if value is None or isinstance(value, ast.Compare) or not self._plain(value, [], calls=False):
             return None
         return value
@@ -279,6 +287,10 @@ class _Finder:
                 case _:
                     return False
         return True
+
+    def _expression(self, source: str) -> ast.expr | None:
+        self._budget -= len(source) + 20
+        return _expression(source) if self._budget > 0 else None
 
     def _calls_entry(self, node: ast.expr) -> bool:
         return any(

@@ -225,6 +225,11 @@ def test_code_is_found_in_prose():
     assert code_of_prompt(PROMPT) == PROMPT
 
 
+@pytest.mark.parametrize("prompt", ["def f(x): blah\nprose\n" * 4_000, "def f(x)\n" + "some text ( here\n" * 5_000])
+def test_hostile_prompts_cost_a_bounded_time(prompt):
+    code_of_prompt(prompt)
+
+
 def test_the_entry_point_is_what_the_tests_call_or_the_prompts_last_function():
     assert infer_entry_point(PROMPT) == "f"
     assert infer_entry_point("", ["assert set(similar((1, 2), (3,))) == {1}"]) == "similar"

@@ -77,6 +77,13 @@ def test_what_is_no_plain_example_is_left(doc):
     assert assertions(doc) == []
 
 
+@pytest.mark.parametrize(
+    "doc", ["f(" * 25_000, "f(1) == " * 6_000, "f(1) == [" + "1," * 20_000, ("f(1) == " + "1+" * 200 + "x\n") * 100]
+)
+def test_hostile_prompts_cost_a_bounded_time(doc):
+    assert assertions(doc) == []
+
+
 async def test_a_prompt_without_examples_falls_back_and_says_so():
     source = create(PromptExampleOptions(), RewardRequest(prompt("No examples.")), FakeSandbox(None))
     assert source.needs_logprobs
