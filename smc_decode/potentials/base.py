@@ -61,8 +61,9 @@ class Potential(Protocol):
 
     ``kind``: ``product``, log_value is log psi_k of the block that ends here; ``telescoping``, log_value is
     log R of the prefix and psi_k = R_k / R_{k-1}, R_0 = 1; ``terminal``, asked for complete sequences only.
-    ``log_scale``: the log of the size that the potential's total counts as large (lookahead floors are in its
-    units). ``cacheable``: the answer depends on the prefix alone. ``needs_logprobs``: reads ``Prefix.logprobs``.
+    ``log_scale``: the log of the largest product of potentials that a sequence can have; None: not known (lookahead
+    floors are in its units; where it is not known, the largest seen so far stands in). ``cacheable``: the answer
+    depends on the prefix alone. ``needs_logprobs``: reads ``Prefix.logprobs``.
     """
 
     @property
@@ -72,7 +73,7 @@ class Potential(Protocol):
     def kind(self) -> PotentialKind: ...
 
     @property
-    def log_scale(self) -> float: ...
+    def log_scale(self) -> float | None: ...
 
     @property
     def cacheable(self) -> bool: ...

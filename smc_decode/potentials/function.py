@@ -23,7 +23,7 @@ class FunctionPotential:
         kind: PotentialKind = "product",
         *,
         name: str = "function",
-        log_scale: float = 0.0,
+        log_scale: float | None = None,
         cacheable: bool = True,
     ) -> None:
         if kind not in _KINDS:
