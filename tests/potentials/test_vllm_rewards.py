@@ -1,0 +1,34 @@
+"""Rewards that ask a model, on the real engine."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from smc_decode.potentials.catalogue import RewardCatalogue
+from smc_decode.potentials.options import RewardRequest
+from tests.potentials.answers import answer
+
+pytestmark = pytest.mark.vllm
+
+
+async def test_the_generator_judges_its_own_answers(vllm_engine):
+    made = RewardCatalogue.default(engine=vllm_engine)
+    source = made.source("verifier", {}, RewardRequest("What is 2 + 2?"))
+    first, second, again = await source.rewards([answer("4"), answer("The answer is 77."), answer("4")])
+    assert 0.0 < first.value < 1.0
+    assert first.value != second.value
+    assert again.value == first.value
+    assert first.value == pytest.approx(1 / (1 + math.exp(-first.detail["log_odds"])), abs=1e-4)
+    await made.aclose()
+
+
+async def test_a_suffix_asks_about_the_answers_own_tokens(vllm_engine):
+    made = RewardCatalogue.default(engine=vllm_engine)
+    source = made.source("verifier", {"layout": "suffix"}, RewardRequest("What is 2 + 2?"))
+    tokens = vllm_engine.tokenizer.encode("What is 2 + 2? 4")
+    prefix = answer("4")
+    prefix = type(prefix)(tuple(tokens[-1:]), True, tuple(tokens[:-1]), decode=vllm_engine.tokenizer.decode)
+    assert 0.0 < (await source.rewards([prefix]))[0].value < 1.0
+    await made.aclose()
