@@ -16,6 +16,7 @@ from typing import Literal, Protocol
 
 from smc_decode.sandbox import seccomp
 from smc_decode.sandbox.inbox.confine import landlock_version
+from smc_decode.sandbox.orphans import clear_orphans
 from smc_decode.sandbox.results import BoxLimits, SandboxError, SandboxUnavailable
 from smc_decode.sandbox.runtime import Runtime
 
@@ -170,6 +171,7 @@ class Bubblewrap:
         self._setpriv = shutil.which("setpriv")
         self._runtime = runtime
         self._filter = seccomp.build_filter(allow_exec=True)
+        clear_orphans()
 
     def start(self, role: Role, wiring: Wiring, limits: BoxLimits, cpu_seconds: int, uid: int | None) -> Box:
         info, info_write = os.pipe()
