@@ -1,7 +1,7 @@
 """Clears away what a server that was killed may have left: boxes of bubblewrap that were just being set up.
 
-In that moment the inner process waits for a word from its wrapper, and its life is not yet tied to the wrapper's. If the
-wrapper dies with the server just then, it waits for ever. No untrusted code is in it yet.
+In that moment the inner process waits for a word from its wrapper, and its life is not yet tied to the wrapper's.
+If the wrapper dies with the server just then, it waits for ever. No untrusted code is in it yet.
 """
 
 from __future__ import annotations
