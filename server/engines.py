@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from pydantic import ValidationError
 
+from server.hub import check_model
 from server.settings import ConfigError
 from smc_decode.engines.base import Engine, EngineError
 from smc_decode.models import BUNDLED_MODEL, ModelError, resolve_model
@@ -53,6 +54,7 @@ async def _vllm(options: dict[str, Any]) -> Engine:
         options["model"] = resolve_model(options.get("model"))
     except ModelError as error:
         raise ConfigError(str(error)) from None
+    await check_model(options["model"])
     try:
         return cast(Engine, await VLLMEngine.create(_settings(VLLMSettings, options)))
     except EngineError as error:

@@ -114,12 +114,19 @@ def translate(error: Exception) -> APIError:
         case EngineRequestError():
             return invalid(str(error), None, "engine_refused")
         case EngineError():
-            return unavailable(f"the engine is down: {error}", "engine_unavailable", 5.0)
+            _log.error("engine failed", error=str(error))
+            return unavailable(f"the engine is down: {brief(error)}", "engine_unavailable", 5.0)
         case RewardFailure():
-            return unavailable(f"the reward failed: {error}", "reward_unavailable", 5.0, "smc.reward")
+            return unavailable(f"the reward failed: {brief(error)}", "reward_unavailable", 5.0, "smc.reward")
         case _:
             _log.error("internal error", exc_info=error)
             return internal()
+
+
+def brief(error: object) -> str:
+    """The first line of an inner error: what follows (an engine's own log, say) is for the operator."""
+    first = (str(error).splitlines() or ["no reason was given"])[0]
+    return first.removesuffix("; it said:")[:300]
 
 
 def install(app: FastAPI) -> None:

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import JSONResponse, Response
 
-from server.errors import APIError, unavailable
+from server.errors import APIError, brief, unavailable
 from server.services import Services, services
 from server.version import VERSION
 
@@ -62,4 +62,4 @@ async def _check(served: Services) -> None:
         raise unavailable("the server is shutting down", "server_draining", 10.0)
     fault = await served.lifecycle.check()
     if fault is not None:
-        raise unavailable(f"the engine is down: {fault}", "engine_unavailable", 5.0)
+        raise unavailable(f"the engine is down: {brief(fault)}", "engine_unavailable", 5.0)

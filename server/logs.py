@@ -16,6 +16,7 @@ from server.settings import ServerSettings
 
 _ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
 _log = structlog.get_logger("server.http")
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _QUIET = frozenset({"/health", "/ready", "/metrics"})
 
 
@@ -47,8 +48,9 @@ class RequestLog:
             await self.app(scope, receive, marked)
         finally:
             seconds = time.perf_counter() - began
+            method = scope["method"] if scope["method"] in _METHODS else "other"
             route = getattr(scope.get("route"), "path", "unknown")
-            self._metrics.requests.labels(route, scope["method"], str(status)).inc()
+            self._metrics.requests.labels(route, method, str(status)).inc()
             self._metrics.request_seconds.labels(route).observe(seconds)
             log = _log.debug if scope["path"] in _QUIET else _log.info
             log("request", method=scope["method"], path=scope["path"], status=status, seconds=round(seconds, 4))
@@ -72,6 +74,7 @@ def configure_logging(settings: ServerSettings) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
+    logging.getLogger("huggingface_hub").propagate = False  # it prints by itself
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
 
 

@@ -52,7 +52,7 @@ class SMCFields(Body):
 class SamplingBody(Body):
     """Fields that both operations share."""
 
-    model: str = Field(min_length=1)
+    model: str
     n: int | None = Field(None, ge=1, le=128)
     temperature: Number | None = Field(None, ge=0, le=2)
     top_p: Number | None = Field(None, ge=0, le=1)

@@ -18,6 +18,7 @@ from server.banner import banner
 from server.engines import build_engine, model_name
 from server.lifecycle import Lifecycle
 from server.logs import configure_logging
+from server.presets import PresetBook
 from server.services import Services
 from server.settings import ConfigError, Settings
 from smc_decode.potentials.catalogue import RewardCatalogue
@@ -73,6 +74,7 @@ async def serve(settings: Settings, listener: socket.socket) -> int:
     configure_logging(settings.server)
     console = Console(stderr=True)
     keys = read_keys(settings.server)
+    check(settings)
     sandbox = await asyncio.to_thread(open_sandbox, settings)
     async with contextlib.AsyncExitStack() as stack:
         if sandbox is not None:
@@ -137,6 +139,12 @@ def bind(host: str, port: int) -> socket.socket:
             "what uses it"
         ) from None
     return listener
+
+
+def check(settings: Settings) -> None:
+    """Look at presets and rewards before anything slow is begun. Raises ConfigError."""
+    PresetBook(settings.presets, settings.server.preset, ("model",))
+    open_catalogue(settings, None, None)
 
 
 def open_sandbox(settings: Settings) -> Sandbox | None:

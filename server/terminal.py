@@ -34,9 +34,10 @@ _SHOWN = 24  # particles that fit a screen
 async def run_live(settings: Settings, body: Mapping[str, Any]) -> None:
     """Run one request without HTTP and show its population as it changes. Raises ConfigError."""
     from server.engines import build_engine, model_name
-    from server.serving import open_catalogue, open_sandbox
+    from server.serving import check, open_catalogue, open_sandbox
 
     console = Console()
+    check(settings)
     configure_logging(settings.server.model_copy(update={"log_level": "warning", "log_format": "console"}))
     sandbox = await asyncio.to_thread(open_sandbox, settings)
     with console.status("loading the engine and its model"):

@@ -163,7 +163,6 @@ async def test_wrong_chat_fields_are_a_400_that_names_them(
         b'{"model": "toy", "prompt": "a", "smc": ' + b'{"reward":' * 500 + b"1" + b"}" * 501,
         b'{"prompt": "a"}',
         b'{"model": "toy"}',
-        b'{"model": "", "prompt": "a"}',
         b'{"model": "toy", "prompt": "\\ud800"}',
     ],
 )
@@ -180,7 +179,7 @@ async def test_a_body_of_another_type_is_a_400(client: Client) -> None:
 
 
 async def test_an_unknown_model_is_a_404_that_lists_the_names(client: Client) -> None:
-    for model in ("gpt-9", "toy:nope", ":base", "toy:"):
+    for model in ("gpt-9", "toy:nope", ":base", "toy:", ""):
         error = check(await client.post("/v1/completions", json=completion(model=model)), 404, "model_not_found")
         assert "'toy'" in error["message"]
     check(await client.get("/v1/models/org/other"), 404, "model_not_found")

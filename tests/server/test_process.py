@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import re
 import signal
 import socket
@@ -190,13 +191,15 @@ def test_the_process_exits_with_an_error_when_the_engine_dies_and_it_was_told_to
 
 def cli(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "server.cli", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    env = {**os.environ, **environment}
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, env=env)
 
 
 def one_line(done: subprocess.CompletedProcess[str]) -> str:
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
-    (line,) = [line for line in done.stderr.splitlines() if line.strip()]
+    lines = [line for line in done.stderr.splitlines() if line.strip()]
+    (line,) = [line for line in lines if not line.startswith("loading")]
     assert line.startswith("error: ")
     return line
 
@@ -225,6 +228,13 @@ def test_a_port_in_use_is_one_line_that_says_what_to_do(server: Server) -> None:
 def test_mistakes_at_the_start_are_one_line(arguments: tuple[str, ...], says: str, monkeypatch: Any) -> None:
     monkeypatch.delenv("SMC_DECODE_API_KEY", raising=False)
     assert says in one_line(cli(*arguments))
+
+
+def test_a_model_that_the_hub_does_not_have_is_one_line(server: Server) -> None:
+    line = one_line(cli("serve", "--port", "0", "--model", "no-such/model", HF_ENDPOINT=server.url, HF_HUB_OFFLINE="0"))
+    assert "no-such/model" in line
+    line = one_line(cli("serve", "--port", "0", "--model", "no-such/model", HF_HUB_OFFLINE="1"))
+    assert "cache" in line
 
 
 def test_run_shows_an_answer_and_its_cost() -> None:
