@@ -54,7 +54,9 @@ class Context:
         found: ContentCache[Any] = self.shared("cache", ContentCache)
         return found
 
-    def reward_model(self, options: ModelOptions, task: PoolingTask, step: str | None) -> RewardModel:
+    def reward_model(
+        self, options: ModelOptions, task: PoolingTask, step: str | None, logits: bool = False
+    ) -> RewardModel:
         """The model that ``options`` name: one that was handed in, a remote one, or one that is loaded when it is first
         used. ``step``: the token that stands after each step."""
         given: RewardModel | None = self.resources.models.get(options.model)
@@ -64,9 +66,13 @@ class Context:
         def make() -> RewardModel:
             if options.url is not None:
                 return RemoteRewardModel(
-                    options.url, options.model, api_key_env=options.api_key_env, timeout=options.timeout
+                    options.url,
+                    options.model,
+                    api_key_env=options.api_key_env,
+                    logits=logits,
+                    timeout=options.timeout,
                 )
-            return LocalRewardModel(options.model, task, step)
+            return LocalRewardModel(options.model, task, step, logits=logits)
 
         model: RewardModel = self.shared("model", make)
         return model
@@ -277,7 +283,7 @@ def _orm() -> Kind:
         lambda options, context: module.OutcomeReward(
             options,
             context.request,
-            context.reward_model(options, "classify", None),
+            context.reward_model(options, "classify", None, options.scale == "logit"),
             name=context.name,
             cache=context.cache(),
         ),

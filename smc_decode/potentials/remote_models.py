@@ -13,7 +13,8 @@ from smc_decode.potentials.options import RewardConfigError
 
 
 class RemoteRewardModel:
-    """``url``: the server's root, set by the operator. ``api_key_env``: the environment variable with its key."""
+    """``url``: the server's root, set by the operator. ``api_key_env``: the environment variable with its key.
+    ``logits``: leave the head's activation out."""
 
     def __init__(
         self,
@@ -21,10 +22,12 @@ class RemoteRewardModel:
         model: str,
         *,
         api_key_env: str | None = None,
+        logits: bool = False,
         timeout: float = 60.0,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self.model = model
+        self._logits = logits
         headers: dict[str, str] = {}
         if api_key_env is not None:
             if api_key_env not in os.environ:
@@ -35,13 +38,17 @@ class RemoteRewardModel:
         )
 
     async def classify(self, texts: Sequence[str]) -> list[list[float]]:
-        answer = await self._post("/classify", {"model": self.model, "input": list(texts)})
+        answer = await self._post("/classify", {"model": self.model, "input": list(texts), **self._head})
         return [[float(value) for value in item["probs"]] for item in _data(answer, len(texts))]
 
     async def classify_tokens(self, texts: Sequence[str]) -> list[list[list[float]]]:
-        body = {"model": self.model, "input": list(texts), "task": "token_classify"}
+        body = {"model": self.model, "input": list(texts), "task": "token_classify", **self._head}
         answer = await self._post("/pooling", body)
         return [[[float(value) for value in row] for row in item["data"]] for item in _data(answer, len(texts))]
+
+    @property
+    def _head(self) -> dict[str, Any]:
+        return {"use_activation": False} if self._logits else {}
 
     async def aclose(self) -> None:
         await self._client.aclose()

@@ -8,6 +8,7 @@ import pytest
 
 from smc_decode.potentials.catalogue import RewardCatalogue
 from smc_decode.potentials.options import RewardRequest
+from tests.engines.test_pooling import STEP, process_reward_model  # noqa: F401 - a fixture
 from tests.potentials.answers import answer
 
 pytestmark = pytest.mark.vllm
@@ -32,3 +33,24 @@ async def test_a_suffix_asks_about_the_answers_own_tokens(vllm_engine):
     prefix = type(prefix)(tuple(tokens[-1:]), True, tuple(tokens[:-1]), decode=vllm_engine.tokenizer.decode)
     assert 0.0 < (await source.rewards([prefix]))[0].value < 1.0
     await made.aclose()
+
+
+async def test_a_process_reward_model_is_loaded_when_it_is_first_used(process_reward_model):  # noqa: F811
+    table = {
+        "source": "prm",
+        "model": str(process_reward_model),
+        "separator": STEP,
+        "template": "{question}\n{steps}",
+        "aggregate": "product",
+    }
+    made = RewardCatalogue.from_toml({"rewards": {"prm": table}})
+    try:
+        source = made.source("prm", {}, RewardRequest("What is 2 + 2?"))
+        whole, prefix = await source.rewards([answer("One.\n\nTwo.\n\nFour."), answer("One.\n\nTwo.\n\nFo", False)])
+        steps = whole.detail["steps"]
+        assert len(steps) == 3
+        assert prefix.detail["steps"] == steps[:2]
+        assert whole.value == pytest.approx(math.prod(steps), abs=1e-3)
+        assert (source.cache.calls, source.cache.hits) == (3, 0)
+    finally:
+        await made.aclose()
