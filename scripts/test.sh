@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs the tests in two processes and fails if either fails: first what needs no engine (seconds, and no torch),
+# Runs the tests in two processes and fails if either fails: first what needs no engine and no model,
 # then what needs vLLM and the bundled model.
 #   usage: scripts/test.sh PYTHON
 set -uo pipefail
