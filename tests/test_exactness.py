@@ -16,7 +16,7 @@ THREE = ["tempered-eos-product", "powered-eos-product", "tempered-terminal-01"]
 @pytest.mark.parametrize("scheme", sorted(SCHEMES))
 @pytest.mark.parametrize("name", THREE)
 def test_every_resampling_scheme_estimates_z_without_bias(name, scheme):
-    pooled = pool(MODELS[name], resampling=scheme, ess_threshold=1.0, n_particles=6)
+    pooled = pool(MODELS[name], resampling=scheme, ess_threshold=1.0, n_particles=4)
     assert abs(pooled.deviation) < 4
 
 
@@ -59,18 +59,20 @@ REFERENCE: dict[str, float] = {}
 def reference_spread(name):
     """The relative spread of Z^ of plain SMC that resamples at every block."""
     if name not in REFERENCE:
-        REFERENCE[name] = pool(MODELS[name], runs=800, resampling="multinomial", ess_threshold=1.0).spread
+        REFERENCE[name] = pool(
+            MODELS[name], runs=800, n_particles=6, resampling="multinomial", ess_threshold=1.0
+        ).spread
     return REFERENCE[name]
 
 
 @pytest.mark.parametrize(("name", "variant"), CASES)
 def test_z_is_unbiased_and_the_pooled_population_is_the_posterior(name, variant):
     model = MODELS[name]
-    pooled = pool(model, **VARIANTS[variant])
+    pooled = pool(model, n_particles=6, **VARIANTS[variant])
     assert abs(pooled.deviation) < 4
     if name == "tempered-600-nats":  # its Z^ is a lottery: most runs see none of the mass
         return
-    # What is left is the noise of 12,000 weighted particles on up to 700 sequences.
-    assert pooled.distance(model.posterior) < (0.09 if variant == "corrected moves" else 0.06)
+    # What is left is the noise of 9,000 weighted particles on up to 700 sequences.
+    assert pooled.distance(model.posterior) < (0.09 if variant == "corrected moves" else 0.07)
     if variant not in ("corrected moves", "never resampled"):  # these pay in variance, by design
         assert pooled.spread < 1.5 * reference_spread(name)

@@ -52,7 +52,7 @@ def test_low_variance_schemes_stay_within_one_of_the_expected_number(scheme):
             assert np.all(counts <= np.ceil(12 * weights + 1e-9))
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(st.lists(st.floats(1e-6, 1.0), min_size=2, max_size=20), st.integers(0, 1000))
 def test_chopthin_bounds_the_ratio_of_weights(values, seed):
     weights = np.array(values) / sum(values)

@@ -21,14 +21,16 @@ def rare_success(tokens, finished):
 
 RARE = Model("rare", mod_logits(4, -1.0), 4, 6, 2, alpha=1.0, kind="terminal", log_psi=rare_success)
 LOOKAHEAD = {"rollouts": 2}
+FEW = 600
+"""Runs that show a large bias."""
 
 
 def test_lookahead_as_it_is_passes_on_the_traps_model():
-    assert abs(pool(RARE, lookahead=LOOKAHEAD, n_particles=16).deviation) < 4
+    assert abs(pool(RARE, lookahead=LOOKAHEAD, n_particles=16, runs=FEW).deviation) < 4
 
 
 def test_trap_a_lookahead_of_zero_kills_live_particles():
-    pooled = pool(RARE, lookahead={"rollouts": 2, "floor": 0.0, "reuse": False}, n_particles=16)
+    pooled = pool(RARE, lookahead={"rollouts": 2, "floor": 0.0, "reuse": False}, n_particles=16, runs=FEW)
     assert pooled.ratios.mean() < 0.9
     assert pooled.deviation < -6
 
@@ -43,7 +45,7 @@ def test_trap_a_redrawn_denominator_biases_z(monkeypatch):
         return honest(log_target, previous + (math.log(fresh.choice([0.25, 1.75])) if previous != 0.0 else 0.0))
 
     monkeypatch.setattr(sampler, "log_increment", redrawn)
-    pooled = pool(MODELS["tempered-eos-product"], lookahead=LOOKAHEAD)
+    pooled = pool(MODELS["tempered-eos-product"], lookahead=LOOKAHEAD, runs=FEW)
     assert abs(pooled.deviation) > 6
 
 
@@ -58,7 +60,7 @@ def test_trap_an_estimated_first_lookahead_must_multiply_z(monkeypatch):
         return particle
 
     monkeypatch.setattr(sampler, "LiveParticle", with_first_lookahead)
-    pooled = pool(MODELS["tempered-eos-product"], lookahead=LOOKAHEAD)
+    pooled = pool(MODELS["tempered-eos-product"], lookahead=LOOKAHEAD, runs=FEW)
     assert pooled.ratios.mean() == pytest.approx(1 / 0.6, rel=0.05)
 
 
@@ -67,7 +69,7 @@ def test_trap_the_best_rollout_as_next_block_without_its_weight_biases_z(monkeyp
         return [Choice(int(np.argmax(log_values)), 0.0)] * copies
 
     monkeypatch.setattr(rollouts, "choose_rollouts", greedy)
-    assert abs(pool(MODELS["tempered-eos-product"], lookahead=LOOKAHEAD).deviation) > 6
+    assert abs(pool(MODELS["tempered-eos-product"], lookahead=LOOKAHEAD, runs=FEW).deviation) > 6
 
 
 def test_trap_fresh_blocks_for_surplus_copies_bias_z(monkeypatch):
@@ -109,7 +111,7 @@ def test_trap_log_z_must_keep_the_evidence_of_every_resampling(monkeypatch):
         return event
 
     monkeypatch.setattr(sampler._Run, "_resample", forgetful)
-    assert abs(pool(MODELS["powered-eos-product"], ess_threshold=1.0).deviation) > 6
+    assert abs(pool(MODELS["powered-eos-product"], ess_threshold=1.0, runs=FEW).deviation) > 6
 
 
 def test_trap_reevaluating_a_finished_sequence_changes_the_target(monkeypatch):
@@ -123,7 +125,7 @@ def test_trap_reevaluating_a_finished_sequence_changes_the_target(monkeypatch):
                 particle.log_weight += model.log_psi(particle.path.token_ids, True)
 
     monkeypatch.setattr(sampler._Run, "_weigh", again)
-    assert abs(pool(model, ess_threshold=0.0).deviation) > 6
+    assert abs(pool(model, ess_threshold=0.0, runs=FEW).deviation) > 6
 
 
 def test_the_floor_is_what_keeps_a_failing_particle_alive():

@@ -16,7 +16,6 @@ import asyncio
 import math
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from smc_decode.engines.base import (
     NO_SHAPING,
@@ -396,15 +395,18 @@ class VLLMEngine:
         if penalised and not self._exact:
             raise EngineRequestError("this vLLM's sampler cannot apply penalties over several blocks")
         if shaping.grammar is not None:
-            _check_grammar(shaping.grammar, self._exact)
+            _check_grammar(shaping, self._exact)
 
 
 _GRAMMARS = ("json_schema", "regex", "json_object")
 
 
-def _check_grammar(grammar: Any, exact: bool) -> None:
+def _check_grammar(shaping: Shaping, exact: bool) -> None:
+    grammar = shaping.grammar
     if not isinstance(grammar, Mapping) or len(grammar) != 1 or next(iter(grammar)) not in _GRAMMARS:
         raise EngineRequestError(f"grammar must be an object with one of the keys {', '.join(_GRAMMARS)}")
+    if shaping.min_tokens or shaping.ignore_eos:
+        raise EngineRequestError("the grammar decides where an answer ends: leave min_tokens and ignore_eos out")
     if not exact:
         raise EngineRequestError("this vLLM's sampler cannot follow a grammar over several blocks")
 

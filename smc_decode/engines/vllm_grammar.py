@@ -41,6 +41,10 @@ class GrammarMask:
         if self._matcher.is_terminated():
             return
         self._matcher.fill_next_token_bitmask(self._bitmask)
+        if (
+            not self._bitmask.any()
+        ):  # a grammar that nothing satisfies: leave the model alone rather than draw from nothing
+            return
         self._apply_bitmask(logits.unsqueeze(0), self._bitmask.to(logits.device))
 
 

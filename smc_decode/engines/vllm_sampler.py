@@ -6,12 +6,15 @@ below is vLLM's own with one more look at the logits that it draws from, so q is
 keeps, penalties and masks included. A request says in ``extra_args`` what it wants; answers come in the columns of its
 log-probabilities after the first.
 
+A draw's noise depends on its seed and its position alone, whatever vLLM does in between (chunked prefill, preemption):
+vLLM's own generators count steps, and on a CPU a seeded request whose prefill is chunked brings its engine down.
+
 Written for the V1 model runner of vLLM 0.32. ``vllm_worker`` checks at start-up that the answers are consistent.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -36,6 +39,7 @@ class Wanted:
     ``columns``: of the answers, in order: ``q``, ``z``. ``labels``: log p of these tokens instead.
     """
 
+    seed: int | None = None
     columns: str = ""
     alpha: float | None = None
     labels: list[int] | None = None
@@ -89,6 +93,9 @@ class Penalties:
 @dataclass(slots=True)
 class _Row:
     wanted: Wanted
+    length: int
+    output: list[int]
+    generator: torch.Generator | None
     penalties: Penalties | None
     grammar: GrammarMask | None
 
@@ -121,7 +128,8 @@ class Rows(LogitsProcessor):  # type: ignore[misc]
         if wanted.grammar is not None:
             answer = ids[len(ids) - wanted.generated :]
             grammar = self._grammars.mask(wanted.grammar, answer, output)
-        return _Row(wanted, penalties, grammar)
+        generator = None if wanted.seed is None else torch.Generator(device=self._device)
+        return _Row(wanted, len(ids), output, generator, penalties, grammar)
 
     def apply(self, logits: torch.Tensor) -> torch.Tensor:
         for index, row in self._rows.items():
@@ -131,6 +139,15 @@ class Rows(LogitsProcessor):  # type: ignore[misc]
                 row.grammar.apply(logits[index])
         return logits
 
+    def generators(self, batch_size: int) -> dict[int, torch.Generator]:
+        """The source of noise of each seeded row of a batch, at the position that it draws."""
+        seeded = {}
+        for index, row in self._rows.items():
+            if index < batch_size and row.generator is not None and row.wanted.seed is not None:
+                row.generator.manual_seed(mixed(row.wanted.seed, row.length + len(row.output)))
+                seeded[index] = row.generator
+        return seeded
+
     def wanted(self, batch_size: int) -> dict[int, Wanted]:
         """What the rows of a batch want, where they want anything told."""
         return {
@@ -138,6 +155,15 @@ class Rows(LogitsProcessor):  # type: ignore[misc]
             for index, row in self._rows.items()
             if index < batch_size and (row.wanted.columns or row.wanted.labels)
         }
+
+
+def mixed(seed: int, position: int) -> int:
+    """A 63-bit seed for one position of a sequence (SplitMix64: Steele, Lea and Flood 2014)."""
+    mask = (1 << 64) - 1
+    z = (seed + (position + 1) * 0x9E3779B97F4A7C15) & mask
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & mask
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & mask
+    return (z ^ (z >> 31)) >> 1
 
 
 def rows_of(metadata: SamplingMetadata) -> Rows | None:
@@ -159,6 +185,8 @@ class WeighingSampler(Sampler):  # type: ignore[misc]
     ) -> SamplerOutput:
         rows = rows_of(sampling_metadata)
         self._wanted = {} if rows is None else rows.wanted(logits.shape[0])
+        if rows is not None:
+            sampling_metadata = replace(sampling_metadata, generators=rows.generators(logits.shape[0]))
         try:
             return super().forward(logits, sampling_metadata, predict_bonus_token, logprobs_mode_override)
         finally:

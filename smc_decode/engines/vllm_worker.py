@@ -91,6 +91,7 @@ class Worker:
         self._inbox = inbox
         self._jobs: dict[str, Job] = {}
         self._internal_ids: dict[int, str] = {}
+        self._weighs = False
         self._exact = False
 
     # ---- start ------------------------------------------------------------------------------------------------
@@ -198,8 +199,8 @@ class Worker:
     def _install_sampler(self) -> bool:
         """Install the weighing sampler and check it. Also the warm-up: kernels are compiled on first use."""
         try:
-            installed = all(self._engine.collective_rpc("smc_install_sampler"))
-            return installed and self._consistent()
+            self._weighs = all(self._engine.collective_rpc("smc_install_sampler"))
+            return self._weighs and self._consistent()
         except Exception:
             traceback.print_exc()
             return False
@@ -295,7 +296,8 @@ class Worker:
         parameters = self._sampling_params(
             max_tokens=job.max_tokens,
             temperature=0.0 if job.temperature == 0 else 1.0,
-            seed=job.seed,
+            # Greedy requests need none; the weighing sampler has noise of its own.
+            seed=None if self._weighs or job.temperature == 0 else job.seed,
             top_k=job.top_k if job.temperature else 0,
             top_p=job.top_p if job.temperature else 1.0,
             min_p=job.min_p if job.temperature else 0.0,
@@ -367,6 +369,8 @@ class Worker:
 def _wanted(job: Generate) -> dict[str, Any]:
     """What :class:`~smc_decode.engines.vllm_sampler.Wanted` is made of; fields that say nothing are left out."""
     wanted: dict[str, Any] = {}
+    if job.temperature > 0:
+        wanted["seed"] = job.seed
     if job.columns:
         truncates = bool(job.top_k or job.top_p < 1 or job.min_p or job.min_tokens or job.grammar)
         wanted |= {
