@@ -167,6 +167,8 @@ class EngineProcess:
         self._channel.close()
 
     def _end(self, grace: float) -> None:
+        if self._ready is None:  # still loading: it would not hear us
+            self._process.terminate()
         for force in (self._process.terminate, self._process.kill):
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(grace)
