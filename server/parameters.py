@@ -223,7 +223,7 @@ def _temperature(
             )
     for key in ("top_p", "top_k", "min_p"):
         values.pop(key, None)  # the likeliest token is never cut
-    greedy: dict[str, Any] = {
+    return {
         "n_particles": 1,
         "target": "tempered",
         "alpha": 1.0,
@@ -234,10 +234,6 @@ def _temperature(
         "n_sweeps": 1,
         "selection": "sample",
     }
-    if any(key in values or key in own for key in _REWEIGHTING):
-        # Shaped logits need the matched proposal: as near to greedy as the sampler goes.
-        greedy |= {"alpha": 1.0 / _LEAST_TEMPERATURE, "proposal_temperature": None}
-    return greedy
 
 
 def _population(body: SamplingBody, values: Mapping[str, Any], preset: OfferedPreset) -> dict[str, Any]:

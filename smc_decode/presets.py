@@ -123,8 +123,10 @@ _ALL = (
         {
             "n_particles": 16,
             "alpha": 2.0,
+            "block_size": 64,
+            "reward_scale": 10.0,
             "lookahead": {"rollouts": 2},
-            "rejuvenation": {"steps": 1, "every": 8},
+            "rejuvenation": {"steps": 1, "every": 4},
         },
         without_reward={"target": "powered", "lookahead": {"rollouts": 0}},
     ),

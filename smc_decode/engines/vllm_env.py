@@ -91,7 +91,7 @@ def _siblings(cpu: int) -> set[int]:
 
 
 def _tcmalloc() -> str | None:
-    return _find(_LIBRARY_FOLDERS, ("libtcmalloc_minimal.so*", "libtcmalloc.so*"))
+    return _find((Path(sys.prefix) / "lib", *_LIBRARY_FOLDERS), ("libtcmalloc_minimal.so*", "libtcmalloc.so*"))
 
 
 def _intel_openmp() -> str | None:
@@ -103,7 +103,8 @@ def _find(folders: Iterable[str | Path], patterns: Iterable[str]) -> str | None:
     for pattern in patterns:
         for folder in folders:
             for path in sorted(Path(folder).glob(pattern)):
-                return str(path)
+                if not {" ", ":"} & set(str(path)):  # LD_PRELOAD is split at both
+                    return str(path)
     return None
 
 
