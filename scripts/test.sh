@@ -9,6 +9,6 @@ status=0
 
 # Models are folders by now; a test that asks the hub for one is wrong.
 export HF_HUB_OFFLINE=1 VLLM_NO_USAGE_STATS=1
-"$python" -m pytest -m "not vllm" --ignore=tests/conformance || status=1
+"$python" -m pytest -m "not vllm" --ignore=tests/conformance -n 2 --dist worksteal || status=1
 "$python" -m pytest -m vllm --ignore=tests/conformance || status=1
 exit $status

@@ -161,6 +161,23 @@ def trace(
 
 
 @app.command()
+def fuse(
+    scores: Annotated[Path, typer.Argument(help='Scores: JSON lines with {"scores": {NAME: SCORE}}, or CSV.')],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the fit here, as JSON.")] = None,
+) -> None:
+    """Fit the weights of an ensemble from unlabelled scores, and say whether they can be trusted."""
+    from smc_decode.potentials.fuse import FuseError
+    from smc_decode.potentials.fuse import run as fit_file
+
+    try:
+        fit, text = fit_file(scores, output)
+    except (FuseError, OSError) as error:
+        _fail(str(error))
+    typer.echo(text)
+    raise typer.Exit(0 if fit.trustworthy else 1)
+
+
+@app.command()
 def doctor(config: ConfigOption = None) -> None:
     """Check what a server needs here, and say what to do about what is missing."""
     settings = _settings(config, {})
