@@ -129,7 +129,12 @@ class SMCConfig(_Part):
         if self.proposal_temperature == 0 and self.n_particles > 1:
             raise ValueError("proposal_temperature 0 is greedy decoding: it needs n_particles=1")
         shaping = self.shaping
-        if shaping.truncates and self.temperature > 0.0 and not self.locally_matched and (self.top_p < 1 or self.min_p > 0):
+        if (
+            shaping.truncates
+            and self.temperature > 0.0
+            and not self.locally_matched
+            and (self.top_p < 1 or self.min_p > 0)
+        ):
             raise ValueError(
                 "top_p and min_p cut at the proposal's temperature, so the target would not know the cut: "
                 "leave proposal_temperature out (it is then 1/alpha), or use top_k"
