@@ -200,7 +200,7 @@ class _Run:
                     yield event
             except BudgetSpent as spent:
                 self.population, self.stopped = before, spent.cause
-        yield Finished(self._result(log_z))
+        yield Finished(await self._result(log_z))
 
     async def _pass(self, reference: LiveParticle | None = None) -> AsyncIterator[Event]:
         """Algorithm 1; with a ``reference``, conditional SMC (Andrieu, Doucet and Holenstein 2010)."""
@@ -227,7 +227,7 @@ class _Run:
                 return
             if posterior := self._posterior(block):
                 yield posterior
-                if self._decided(posterior):
+                if await self._decided(posterior):
                     self._take_rollouts()
                     self.stopped = "early_stop"
                     return
@@ -402,12 +402,13 @@ class _Run:
         merged = groups([path.token_ids for path, _ in futures], weights, answer_key("tokens", None))
         return Posterior(block, [(futures[members[0]][0].token_ids, mass) for mass, members in merged])
 
-    def _decided(self, posterior: Posterior) -> bool:
+    async def _decided(self, posterior: Posterior) -> bool:
         threshold = self.config.lookahead.early_stop
         if threshold is None:
             return False
         answers, weights = zip(*posterior.answers, strict=True)
-        return groups(answers, weights, answer_key(self.config.extractor, self.decode))[0][0] >= threshold
+        key = answer_key(self.config.extractor, self.decode)
+        return (await asyncio.to_thread(groups, answers, weights, key))[0][0] >= threshold
 
     def _take_rollouts(self) -> None:
         """The population becomes the weighted rollouts: complete answers, with the same evidence."""
@@ -470,7 +471,7 @@ class _Run:
 
     # ---- the end ----------------------------------------------------------------------------------------------
 
-    def _result(self, log_z: float) -> SMCResult:
+    async def _result(self, log_z: float) -> SMCResult:
         config, record = self.config, self.record
         cut_short = self.stopped in ("max_total_tokens", "deadline")
         if cut_short and any(particle.active and particle.rollouts for particle in self.population):
@@ -489,7 +490,10 @@ class _Run:
             )
             for p, weight in zip(self.population, weights, strict=True)
         ]
-        draws = select(particles, config, self.n_draws, self.rng, self.decode)
+        if config.selection == "vote":  # extractors may take their time over hostile text: not in the event loop
+            draws = await asyncio.to_thread(select, particles, config, self.n_draws, self.rng, self.decode)
+        else:
+            draws = select(particles, config, self.n_draws, self.rng, self.decode)
         if self.decode is not None:
             draws = [replace(draw, text=self.decode(draw.token_ids)) for draw in draws]
         self.usage.answer = sum(len(draw.token_ids) for draw in draws)
