@@ -27,7 +27,7 @@ def log_ratio(
     *,
     matched: bool,
 ) -> float:
-    """sum_t [log m_t - log q_t] (DESIGN of the increments: docs/method.md, equation 6).
+    """sum_t [log m_t - log q_t] (docs/method.md, equation 3).
 
     Args:
         logprobs: log p of each token, raw. proposal_logprobs: log q of each. log_z: log z_t of each (Target I only).

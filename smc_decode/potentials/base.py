@@ -116,7 +116,7 @@ class RewardSource(Protocol):
 
 class RewardPotential:
     """A reward source as a potential: R = exp(reward_scale * r), telescoping (terminal for sources that judge
-    complete answers only). DESIGN of the target: docs/method.md, "Potentials"."""
+    complete answers only). docs/method.md, section 4."""
 
     def __init__(self, source: RewardSource, reward_scale: float) -> None:
         if not math.isfinite(reward_scale):
