@@ -82,7 +82,7 @@ class Text(str):
         len,
         int,
     ],
-    ids=repr,
+    ids=lambda value: type(value).__name__,
 )
 def test_instances_of_other_types_and_of_subclasses_are_refused(value: object) -> None:
     for holder in (value, [value], (1, value), {1: value}):
