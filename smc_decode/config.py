@@ -81,7 +81,11 @@ class Bridge(_Part):
 
 
 class SMCConfig(_Part):
-    """One run. Defaults: Target I at alpha 1 with systematic resampling and no lookahead or moves."""
+    """One run. Defaults: Target I at alpha 1 with systematic resampling and no lookahead or moves.
+
+    ``stop_at_reward``: end the run at the first complete answer with at least this reward, between blocks and between
+    sweeps: a search mode, which saves the tokens of whatever is easy (docs/method.md, "Stopping at a reward").
+    """
 
     n_particles: int = Field(16, ge=1, le=4096)
     block_size: int = Field(32, ge=1)
@@ -98,6 +102,7 @@ class SMCConfig(_Part):
     selection: SelectionRule = "sample"
     extractor: Literal["tokens", "text", "boxed", "code"] = "tokens"
     n_sweeps: int = Field(1, ge=1, le=100)
+    stop_at_reward: Finite | None = None
     max_total_tokens: int | None = Field(None, ge=1)
     deadline_s: Finite | None = Field(None, gt=0)
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-StopCause = Literal["complete", "early_stop", "max_total_tokens", "deadline"]
+StopCause = Literal["complete", "early_stop", "reward_reached", "max_total_tokens", "deadline"]
 
 
 @dataclass(slots=True)

@@ -218,6 +218,10 @@ class _Run:
                 yield self._rolled_out(block, before)
             yield self._weighted(block)
 
+            if self._reward_reached():
+                self._keep_complete()
+                self.stopped = "reward_reached"
+                return
             if last or self.stopped != "complete":
                 async for event in self._raise_bridge(block, end):
                     yield event
@@ -410,6 +414,18 @@ class _Run:
         key = answer_key(self.config.extractor, self.decode)
         return (await asyncio.to_thread(groups, answers, weights, key))[0][0] >= threshold
 
+    def _reward_reached(self) -> bool:
+        """Whether a complete answer has the reward that ends the search. Only what is alive counts."""
+        enough = self.config.stop_at_reward
+        if enough is None or self.stopped != "complete":
+            return False
+        complete = [particle.path.reward for particle in self.population if particle.alive and particle.path.finished]
+        return any(reward is not None and reward >= enough for reward in complete)
+
+    def _keep_complete(self) -> None:
+        """Only complete answers can be returned where the others were not brought to an end."""
+        self.population = [p if p.path.finished else replace(p, log_weight=-math.inf) for p in self.population]
+
     def _take_rollouts(self) -> None:
         """The population becomes the weighted rollouts: complete answers, with the same evidence."""
         futures = self.lookout.futures(self.population)
@@ -499,12 +515,13 @@ class _Run:
         self.usage.answer = sum(len(draw.token_ids) for draw in draws)
         moving = config.rejuvenation.steps > 0
         heuristic = moving and config.rejuvenation.mode == "paper"
+        searched = self.stopped == "reward_reached"
         adaptive = moving and (config.rejuvenation.when == "resampled" or self.floor.adaptive)
         return SMCResult(
             particles=particles,
             answer=draws[0],
             draws=draws,
-            log_z=None if heuristic or cut_short or config.temperature == 0.0 else log_z,
+            log_z=None if heuristic or cut_short or searched or config.temperature == 0.0 else log_z,
             ess=record.ess,
             ancestors=record.ancestors,
             resampled=record.resampled,
@@ -512,7 +529,8 @@ class _Run:
             blocks=len(record.ess),
             usage=self.usage,
             stopped=self.stopped,
-            exact=not (heuristic or adaptive or self.bridge.bridging) and self.stopped == "complete",
+            exact=not (heuristic or adaptive or self.bridge.bridging or config.stop_at_reward is not None)
+            and self.stopped == "complete",
             warnings=[f"{self.stopped} ran out: this is the best current estimate"] if cut_short else [],
         )
 
