@@ -8,6 +8,9 @@ PY := $(VENV)/bin/python
 # cuda where a GPU answers, else cpu; `make setup EXTRA=cpu` overrides.
 EXTRA ?= $(shell nvidia-smi -L 2>/dev/null | grep -q GPU && echo cuda || echo cpu)
 STAMP := $(VENV)/.setup-done
+# Other programs' clients pin versions of their own, so they live beside the server's environment, not in it.
+CLIENTS := .venv-conformance
+CLIENTS_STAMP := $(CLIENTS)/.setup-done
 ARGS ?=
 BENCH ?= humaneval
 
@@ -39,15 +42,21 @@ format: setup ## let ruff lay out and mend the code
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
 
-conformance: setup model ## run other programs' clients and contracts against the server
-	$(PY) -m pytest tests/conformance $(ARGS)
+$(CLIENTS_STAMP): pyproject.toml $(STAMP)
+	@echo "==> Installing other programs' clients into $(CLIENTS)"
+	@$(PY) -m venv $(CLIENTS)
+	@$(CLIENTS)/bin/python -m pip --disable-pip-version-check install -q -e '.[conformance]'
+	@touch $@
+
+conformance: setup model $(CLIENTS_STAMP) ## run other programs' clients and contracts against the server
+	$(CLIENTS)/bin/python -m pytest tests/conformance $(ARGS)
 
 bench: setup model ## run a benchmark: BENCH=humaneval ARGS="..."
 	$(PY) -m benchmarks.$(BENCH) $(ARGS)
 
 clean: ## remove caches and build products
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	find . -path ./$(VENV) -prune -o -type d -name __pycache__ -exec rm -rf {} +
+	find . -path ./$(VENV) -prune -o -path ./$(CLIENTS) -prune -o -type d -name __pycache__ -exec rm -rf {} +
 
-distclean: clean ## clean, and remove .venv
-	rm -rf $(VENV)
+distclean: clean ## clean, and remove the environments
+	rm -rf $(VENV) $(CLIENTS)
