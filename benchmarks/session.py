@@ -151,9 +151,9 @@ def _header(
         "repeats": settings.repeats,
         "equal": settings.equal,
         "methods": {
-            method.label: method.config(reward=has_reward, max_tokens=task.max_tokens, stop=stop).model_dump(
-                mode="json"
-            )
+            method.label: method.config(
+                reward=has_reward, max_tokens=task.max_tokens, stop=stop, extractor=task.benchmark.extractor
+            ).model_dump(mode="json")
             for method in methods
         },
         "published": settings.published,

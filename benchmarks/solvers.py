@@ -86,7 +86,7 @@ class EngineSolver:
         self, prompt: Prompt, method: Method, reward: RewardSpec | None, *, seed: int, max_tokens: int, extractor: str
     ) -> Outcome:
         reward = reward if PRESETS[method.preset].uses_reward else None
-        config = method.config(reward=reward is not None, max_tokens=max_tokens, stop=prompt.stop)
+        config = method.config(reward=reward is not None, max_tokens=max_tokens, stop=prompt.stop, extractor=extractor)
         request = RewardRequest("" if prompt.messages else prompt.text, prompt.messages)
         potential = None
         if reward is not None:
@@ -135,7 +135,9 @@ class EngineSolver:
         weights = [particle.weight for particle in particles]
         best = max((_rank(p.reward), p.weight) for p in particles if p.weight > 0)
         tied = [p.weight > 0 and (_rank(p.reward), p.weight) == best for p in particles]
-        voting = config.model_copy(update={"selection": "vote", "extractor": extractor})
+        # Programs that passed the examples are compared by what they do, where the reward saw that.
+        by = "behaviour" if any("behaviour" in particle.detail for particle in particles) else extractor
+        voting = config.model_copy(update={"selection": "vote", "extractor": by})
         voted = select(particles, voting, 1, np.random.default_rng(0), self._tokenizer.decode)[0]
         return {
             "sample": weights,

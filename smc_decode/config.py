@@ -100,7 +100,7 @@ class SMCConfig(_Part):
     rejuvenation: Rejuvenation = Rejuvenation()
     bridge: Bridge = Bridge()
     selection: SelectionRule = "sample"
-    extractor: Literal["tokens", "text", "boxed", "code"] = "tokens"
+    extractor: Literal["tokens", "text", "boxed", "code", "behaviour"] = "tokens"
     n_sweeps: int = Field(1, ge=1, le=100)
     stop_at_reward: Finite | None = None
     max_total_tokens: int | None = Field(None, ge=1)
@@ -150,6 +150,8 @@ class SMCConfig(_Part):
                 "penalties, logit_bias, min_tokens and ignore_eos move the logits, and the engine then gives no "
                 "base log-probability for it: use target='tempered' without proposal_temperature"
             )
+        if self.extractor == "behaviour" and self.lookahead.early_stop is not None:
+            raise ValueError("lookahead.early_stop compares texts: use another extractor than 'behaviour'")
         if self.bridge.alpha and self.target != "powered":
             raise ValueError("bridge.alpha needs target='powered' (the tempered base has no alpha to bridge)")
         if (self.bridge.alpha or self.bridge.reward) and self.lookahead.rollouts:

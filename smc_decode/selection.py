@@ -57,7 +57,7 @@ def select(
 
     ``sample``: each draw is a particle with probability W (a draw from the target, up to the population's error).
     ``best``: highest reward, ties by weight: a search mode. ``vote``: the heaviest answer groups, each by its
-    heaviest member.
+    heaviest member; ``extractor="behaviour"`` groups programs by what they do.
     """
     weights = np.array([particle.weight for particle in particles])
     if config.selection == "sample":
@@ -68,9 +68,16 @@ def select(
         order = sorted(range(len(particles)), key=lambda i: (-_reward(particles[i]), -weights[i]))
         order = [i for i in order if weights[i] > 0] or order
     else:
-        voted = groups([p.token_ids for p in particles], weights.tolist(), answer_key(config.extractor, decode))
+        key = _behaviour(particles) if config.extractor == "behaviour" else answer_key(config.extractor, decode)
+        voted = groups([p.token_ids for p in particles], weights.tolist(), key)
         order = [max(members, key=lambda i: weights[i]) for _, members in voted]
     return [particles[order[i % len(order)]] for i in range(n)]
+
+
+def _behaviour(particles: Sequence[Particle]) -> Key:
+    """What the reward saw programs return on further inputs (``potentials.probes``)."""
+    seen = {particle.token_ids: particle.detail.get("behaviour") for particle in particles}
+    return lambda token_ids: seen.get(token_ids)
 
 
 def _reward(particle: Particle) -> float:

@@ -147,7 +147,7 @@ def _prompt_examples() -> Kind:
         lambda options, context: module.create(
             options, context.request, context.resources.sandbox, name=context.name, cache=context.cache()
         ),
-        _CODE,
+        (*_CODE, "probes"),
         missing=_no_sandbox,
     )
 

@@ -12,11 +12,14 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from pydantic import Field
+
 from smc_decode.potentials.base import Prefix, Reward
 from smc_decode.potentials.cache import ContentCache
 from smc_decode.potentials.confidence import mean_logprob
 from smc_decode.potentials.examples import Example, find_examples
 from smc_decode.potentials.options import RewardRequest
+from smc_decode.potentials.probes import probes_of
 from smc_decode.potentials.unit_tests import (
     AssertionRunner,
     CodeOptions,
@@ -28,7 +31,10 @@ from smc_decode.potentials.unit_tests import (
 
 
 class PromptExampleOptions(CodeOptions):
-    """As for unit tests, without the tests."""
+    """As for unit tests, without the tests. ``probes``: further inputs on which programs that pass every example are
+    compared, for votes by ``extractor="behaviour"``; they do not change the reward."""
+
+    probes: int = Field(8, ge=0, le=100)
 
 
 class SyntaxAndConfidence:
@@ -88,4 +94,5 @@ def create(
         cache=cache,
         param="smc.reward.params.prompt",
         basis="examples",
+        probes=probes_of(examples, options.probes),
     )

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
 from pydantic import Field, model_validator
@@ -27,7 +27,15 @@ from smc_decode.potentials.code_prefix import (
     read_program,
 )
 from smc_decode.potentials.options import Finite, Options, RewardRequest, RewardRequestError, Share, text_of
-from smc_decode.sandbox.results import AssertionReport, InvalidTest, SandboxError, SandboxUnavailable
+from smc_decode.potentials.probes import behaviour_of
+from smc_decode.sandbox.results import (
+    AssertionReport,
+    Call,
+    CallOutcome,
+    InvalidTest,
+    SandboxError,
+    SandboxUnavailable,
+)
 
 MAX_TEST_SOURCE = 200_000
 PREFIX_TIMEOUT = 1.0
@@ -51,6 +59,17 @@ class AssertionRunner(Protocol):
         call_timeout: float | None = None,
         max_assertions: int = 1000,
     ) -> AssertionReport: ...
+
+    async def arun_calls(
+        self,
+        source: str,
+        calls: Sequence[Call],
+        entry_point: str,
+        timeout: float,
+        *,
+        fallback: str | None = None,
+        call_timeout: float | None = None,
+    ) -> list[CallOutcome]: ...
 
 
 class CodeOptions(Options):
@@ -132,6 +151,8 @@ class Tally:
     undecided: int
     total: int
     note: str = ""
+    behaviour: str | None = None
+    """What the program does on the probes (``probes.behaviour_of``), if it passed everything and there are some."""
 
     def share(self, pending: float) -> float:
         return (self.passed + pending * self.undecided) / self.total if self.total else pending
@@ -155,6 +176,7 @@ class UnitTests:
         cache: ContentCache[Tally] | None = None,
         param: str = "smc.reward.params.test",
         basis: str = "tests",
+        probes: Sequence[Call] = (),
     ) -> None:
         self.name = name
         self.task = task
@@ -164,7 +186,10 @@ class UnitTests:
         self._sandbox = sandbox
         self._param = param
         self._basis = basis
-        self._test_key = content_key(self._tests, task.entry_point, task.prompt, options.timeout, options.call_timeout)
+        self._probes = list(probes)
+        self._test_key = content_key(
+            self._tests, task.entry_point, task.prompt, options.timeout, options.call_timeout, self._probes
+        )
 
     async def rewards(self, batch: Sequence[Prefix]) -> list[Reward]:
         programs = await asyncio.to_thread(lambda: [self.task.read(prefix) for prefix in batch])
@@ -187,11 +212,17 @@ class UnitTests:
                 program.source, self._tests, self.task.entry_point, timeout,
                 prompt=self.task.prompt, call_timeout=call_timeout,
             )  # fmt: skip
+            tally = self._tally(program, report)
+            if self._probes and program.ended and tally.total and tally.passed == tally.total:
+                outcomes = await self._sandbox.arun_calls(
+                    program.source, self._probes, self.task.entry_point, timeout, call_timeout=call_timeout
+                )
+                tally = replace(tally, behaviour=behaviour_of(outcomes))
         except InvalidTest as error:
             raise PotentialError(f"{self._param}: the test cannot be run: {error}") from error
         except (SandboxError, SandboxUnavailable) as error:
             raise RewardFailure(f"reward {self.name!r}: {error}") from error
-        return self._tally(program, report)
+        return tally
 
     def _tally(self, program: Program, report: AssertionReport) -> Tally:
         judged = [outcome for outcome in report.outcomes if outcome.kind != "invalid"]
@@ -224,6 +255,8 @@ class UnitTests:
             detail |= {"passed": tally.passed, "undecided": tally.undecided, "total": tally.total}
             if tally.note and program.ended:
                 detail["note"] = tally.note
+            if tally.behaviour:
+                detail["behaviour"] = tally.behaviour
         weight = self.options.syntax_weight
         return Reward(weight + (1.0 - weight) * share, detail)
 
