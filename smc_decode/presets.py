@@ -130,6 +130,21 @@ _ALL = (
         },
         without_reward={"target": "powered", "lookahead": {"rollouts": 0}},
     ),
+    Preset(
+        "search",
+        "the fewest tokens to an answer with full reward: small passes until there is one, else a vote",
+        {
+            "n_particles": 4,
+            "n_sweeps": 5,
+            "alpha": 2.0,
+            "block_size": 64,
+            "reward_scale": 20.0,
+            "stop_at_reward": 1.0,
+            "selection": "vote",
+            "extractor": "behaviour",
+        },
+        without_reward={"n_particles": 16, "n_sweeps": 1, "extractor": "text"},
+    ),
 )
 
 PRESETS: Mapping[str, Preset] = {preset.name: preset for preset in _ALL}

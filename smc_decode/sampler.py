@@ -166,6 +166,7 @@ class _Run:
             self._seed,
         )
         self.population: Population = []
+        self.passes: list[Population] = []
         self.pinned: list[LiveSequence] = []
         self.record = _Record()
         self.stopped: StopCause = "complete"
@@ -191,6 +192,7 @@ class _Run:
         except BudgetSpent as spent:
             self.stopped = spent.cause
         log_z = log_mean_exp(log_weights(self.population))
+        self.passes = [self.population]
         for _ in range(config.n_sweeps - 1):
             if self.stopped != "complete":
                 break
@@ -456,6 +458,7 @@ class _Run:
                 yield event
         finally:
             self.config, self.lookout = config, lookout
+        self.passes.append(self.population[1:])  # the first is the reference
         # Only the first pass estimates Z: this one's weights are scaled to say so.
         shift = log_z - log_mean_exp(log_weights(self.population))
         self.population = [replace(p, log_weight=p.log_weight + shift) for p in self.population]
@@ -492,7 +495,11 @@ class _Run:
         cut_short = self.stopped in ("max_total_tokens", "deadline")
         if cut_short and any(particle.active and particle.rollouts for particle in self.population):
             self._take_rollouts()
-        weights = normalise(log_weights(self.population))
+        # A draw is one of the last pass; to search or to vote is to look at all that was drawn.
+        population = self.population
+        if len(self.passes) > 1 and config.selection != "sample":
+            population = [particle for swept in self.passes for particle in swept]
+        weights = normalise(log_weights(population))
         particles = [
             Particle(
                 token_ids=p.path.token_ids,
@@ -504,7 +511,7 @@ class _Run:
                 logprobs=p.path.logprobs,
                 detail=p.path.detail,
             )
-            for p, weight in zip(self.population, weights, strict=True)
+            for p, weight in zip(population, weights, strict=True)
         ]
         if config.selection == "vote":  # extractors may take their time over hostile text: not in the event loop
             draws = await asyncio.to_thread(select, particles, config, self.n_draws, self.rng, self.decode)

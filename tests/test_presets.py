@@ -15,6 +15,7 @@ NAMED = [
     "smc-reward",
     "paper",
     "smc",
+    "search",
 ]
 
 
@@ -59,6 +60,14 @@ def test_the_paper_preset_has_the_papers_settings():
 def test_the_default_is_power_sampling_without_a_reward():
     assert preset("smc").target == "tempered"
     assert preset("smc", reward=False).target == "powered"
+
+
+def test_a_search_stops_at_full_reward_and_votes_by_behaviour():
+    config = preset("search")
+    assert config.stop_at_reward == 1.0
+    assert (config.selection, config.extractor) == ("vote", "behaviour")
+    assert 1 + config.n_sweeps * (config.n_particles - 1) == 16  # answers at most
+    assert preset("search", reward=False).n_sweeps == 1
 
 
 def test_overrides_are_merged_into_nested_parts():

@@ -44,3 +44,24 @@ async def test_the_first_pass_alone_estimates_z():
     swept = await sample(engine_of(model), (), potential_of(model), config_of(model, n_sweeps=3), seed=4)
     assert swept.log_z == once.log_z
     assert swept.usage.sampled > 2 * once.usage.sampled
+
+
+async def test_a_vote_is_held_over_all_passes_and_a_draw_over_the_last():
+    model = MODELS["tempered-eos-product"]
+    engine, potential = engine_of(model), potential_of(model)
+    settings = {"n_particles": 3, "n_sweeps": 4}
+    drawn = await sample(engine, (), potential, config_of(model, **settings), seed=4)
+    voted = await sample(engine, (), potential, config_of(model, selection="vote", **settings), seed=4)
+    assert len(drawn.particles) == 3
+    # the reference of a conditional pass was counted in the pass that drew it
+    assert len(voted.particles) == 3 + 3 * 2
+    once = await sample(engine, (), potential, config_of(model, n_particles=3), seed=4)
+    assert [p.log_weight for p in voted.particles[:3]] == [p.log_weight for p in once.particles]
+
+
+def test_votes_over_many_passes_find_the_likeliest_answer():
+    model = MODELS["powered-eos-product"]
+    likeliest = max(model.posterior, key=model.posterior.__getitem__)
+    once = answers(model, 200, n_particles=3, selection="vote")
+    swept = answers(model, 200, n_particles=3, n_sweeps=8, selection="vote")
+    assert swept[likeliest] > once[likeliest] + 20
