@@ -29,6 +29,11 @@ class HFTokenizer:
         return value
 
     @property
+    def size(self) -> int:
+        """Number of tokens, the added ones included."""
+        return len(self._tokenizer)
+
+    @property
     def has_chat_template(self) -> bool:
         return bool(self._tokenizer.chat_template)
 
