@@ -19,6 +19,7 @@ def banner(served: Services, host: str, port: int) -> str:
     rewards = ", ".join(here) or "none"
     if missing:
         rewards += f"  (not here: {', '.join(missing)})"
+    replicas = [each["url"] + ("" if each["up"] else " (down)") for each in told["engine"].get("replicas", ())]
     sandbox = "none: code is not run" if told["sandbox"] is None else told["sandbox"]["tier"]
     body = {"model": told["model"], "messages": [{"role": "user", "content": "Say hello."}]}
     key = " -H 'Authorization: Bearer KEY'" if served.gate.needs_key else ""
@@ -26,7 +27,9 @@ def banner(served: Services, host: str, port: int) -> str:
     lines = {
         "smc-decode": told["version"],
         "model": told["model"],
-        "engine": told["engine"]["name"] + (f", context of {context} tokens" if context else ""),
+        "engine": told["engine"]["name"]
+        + (f", context of {context} tokens" if context else "")
+        + (f", at {', '.join(replicas)}" if replicas else ""),
         "preset": told["preset"],
         "rewards": rewards,
         "sandbox": sandbox,

@@ -26,6 +26,9 @@ ConfigOption = Annotated[Path | None, typer.Option("--config", help="TOML file: 
 ModelOption = Annotated[str | None, typer.Option(help="Hugging Face name or folder; left out: the bundled model.")]
 PresetOption = Annotated[str | None, typer.Option(help="Preset of requests that name none.")]
 EngineOption = Annotated[str | None, typer.Option(help="vllm, remote, or module:function.")]
+RemoteOption = Annotated[
+    list[str] | None, typer.Option(help="Address of a running vLLM server; again for each of its replicas.")
+]
 LengthOption = Annotated[int | None, typer.Option(help="Tokens of the model's context.")]
 UnsafeOption = Annotated[
     bool | None, typer.Option("--allow-unsafe-exec", help="Run model-written code even where no sandbox works.")
@@ -42,6 +45,7 @@ def serve(
     served_model_name: Annotated[list[str] | None, typer.Option(help="Name of the model in requests.")] = None,
     max_model_len: LengthOption = None,
     engine: EngineOption = None,
+    remote: RemoteOption = None,
     api_key_file: Annotated[Path | None, typer.Option(help="File with one API key a line.")] = None,
     allow_client_tests: Annotated[
         bool | None, typer.Option("--allow-client-tests", help="Take tests in requests from other machines too.")
@@ -69,7 +73,7 @@ def serve(
             "log_format": log_format,
             "log_level": log_level,
         },
-        "engine": {"model": model, "kind": engine, "max_model_len": max_model_len},
+        "engine": _engine(model, engine, remote, max_model_len),
     }
     settings = _settings(config, overrides)
     from server.serving import bind
@@ -93,6 +97,7 @@ def run(
     config: ConfigOption = None,
     preset: PresetOption = None,
     engine: EngineOption = None,
+    remote: RemoteOption = None,
     max_model_len: LengthOption = None,
     raw: Annotated[bool, typer.Option("--raw", help="Continue the text; no chat template.")] = False,
     reward: Annotated[str | None, typer.Option(help="Name of a reward; see 'smc-decode rewards'.")] = None,
@@ -108,7 +113,7 @@ def run(
         config,
         {
             "server": {"preset": preset, "allow_unsafe_exec": allow_unsafe_exec},
-            "engine": {"model": model, "kind": engine, "max_model_len": max_model_len},
+            "engine": _engine(model, engine, remote, max_model_len),
         },
     )
     fields = _json_object(smc, "--smc")
@@ -193,6 +198,13 @@ def config_show(config: ConfigOption = None) -> None:
     from server.terminal import as_toml
 
     typer.echo(as_toml(settings.model_dump(mode="json", exclude_none=True)))
+
+
+def _engine(model: str | None, kind: str | None, remote: list[str] | None, length: int | None) -> dict[str, Any]:
+    """What the options say of the ``[engine]`` table."""
+    if remote and kind not in (None, "remote"):
+        _fail(f"--remote is an engine of its own: leave out --engine {kind}")
+    return {"model": model, "kind": "remote" if remote else kind, "urls": remote or None, "max_model_len": length}
 
 
 def _settings(path: Path | None, overrides: dict[str, dict[str, Any]]) -> Settings:

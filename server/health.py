@@ -45,11 +45,15 @@ async def metrics(request: Request) -> Response:
 def describe(served: Services) -> dict[str, Any]:
     """What this server is, for ``/ready`` and the banner."""
     info = served.engine.info
+    engine: dict[str, Any] = {"name": info.name, "model": info.model, "max_model_len": info.max_model_len}
+    replicas = getattr(served.engine, "replicas", None)
+    if replicas is not None:
+        engine["replicas"] = [{"url": url, "up": up} for url, up in replicas]
     infos = [] if served.catalogue is None else served.catalogue.infos()
     return {
         "version": VERSION,
         "model": served.presets.model_names[0],
-        "engine": {"name": info.name, "model": info.model, "max_model_len": info.max_model_len},
+        "engine": engine,
         "preset": served.presets.default,
         "presets": {preset.name: preset.description for preset in served.presets},
         "rewards": {each.name: {"available": each.available, "reason": each.reason} for each in infos},
