@@ -31,12 +31,13 @@ from smc_decode.engines.remote_check import (
     probe_prompt,
     score_body,
     served_model,
+    tells_proposals,
 )
-from smc_decode.engines.remote_law import check_extend
+from smc_decode.engines.remote_law import columns_of
 from smc_decode.engines.remote_replicas import Lease, NoAnswer, Replica, Replicas, TransportOf
 from smc_decode.engines.remote_settings import RemoteSettings
 from smc_decode.engines.remote_tokenizer import Vocabulary, load_vocabulary
-from smc_decode.engines.remote_wire import PLAIN, BadReply, Drawn, read_drawn, read_scores
+from smc_decode.engines.remote_wire import ALPHA, COLUMNS, PLAIN, BadReply, Drawn, read_drawn, read_scores
 
 __all__ = ["Counters", "RemoteEngine", "RemoteSettings"]
 
@@ -71,7 +72,14 @@ class RemoteEngine:
     """An Engine on vLLM servers. Make one with :meth:`create`."""
 
     def __init__(
-        self, settings: RemoteSettings, replicas: Replicas, model: ServedModel, vocabulary: Vocabulary, length: int
+        self,
+        settings: RemoteSettings,
+        replicas: Replicas,
+        model: ServedModel,
+        vocabulary: Vocabulary,
+        *,
+        length: int,
+        weighs: bool,
     ) -> None:
         self._settings = settings
         self._replicas = replicas
@@ -84,7 +92,7 @@ class RemoteEngine:
             vocab_size=vocabulary.size,
             eos_token_ids=vocabulary.eos_token_ids,
             max_model_len=length,
-            exact_log_z=False,
+            exact_log_z=weighs,
             max_logprobs=settings.max_logprobs,
         )
 
@@ -130,7 +138,8 @@ class RemoteEngine:
                     f"max_model_len {settings.max_model_len} exceeds the servers' context: at most {length}"
                 )
             length = settings.max_model_len
-        engine = cls(settings, replicas, model, vocabulary, length)
+        weighing = [await _weighs(replica, model.name, vocabulary) for replica in replicas.up]
+        engine = cls(settings, replicas, model, vocabulary, length=length, weighs=bool(weighing) and all(weighing))
         replicas.readmit_by(engine.check)
         await asyncio.gather(*(engine._check_first(replica) for replica in replicas.up))
         await replicas.health()
@@ -150,6 +159,8 @@ class RemoteEngine:
         prompt, size = probe_prompt(self._tokenizer), self._info.vocab_size
         await check_tokenizer(replica, self._model.name, self._tokenizer)
         await check_logprobs(replica, self._model.name, prompt, self._settings.max_logprobs, size)
+        if self._info.exact_log_z and not await tells_proposals(replica, self._model.name, prompt, size):
+            raise EngineError(f"{replica.url} does not load smc_decode.engines.vllm_served, as the others do")
 
     @property
     def info(self) -> EngineInfo:
@@ -235,7 +246,7 @@ class RemoteEngine:
                 f"{len(prompt)} tokens and {request.max_new_tokens} more exceed the model's context of {limit}: "
                 "shorten the prompt or lower max_tokens"
             )
-        check_extend(request)
+        columns = columns_of(request, weighs=self._info.exact_log_z)
         self._check_ids(request.stop_token_ids, "stop_token_ids", empty=True)
         self._check_ids(list(shaping.logit_bias), "logit_bias", empty=True)
         greedy = request.temperature == 0
@@ -258,7 +269,9 @@ class RemoteEngine:
         if shaping.logit_bias:
             body["logit_bias"] = {str(token): bias for token, bias in shaping.logit_bias.items()}
         if request.logprobs or request.alpha is not None:
-            body["logprobs"] = 0
+            body["logprobs"] = len(columns)
+        if columns:
+            body["vllm_xargs"] = {COLUMNS: columns} | ({ALPHA: request.alpha} if "z" in columns else {})
         return body
 
     def _stops(self, request: Extend) -> frozenset[int]:
@@ -268,23 +281,26 @@ class RemoteEngine:
     async def _draw(self, request: Extend, body: dict[str, Any]) -> Continuation:
         lease = _lease(request.sequence)
         reply = await self._replicas.call(lease, _COMPLETIONS, body)
-        told = "logprobs" in body
-        stops = self._stops(request)
+        columns = body.get("vllm_xargs", {}).get(COLUMNS, "")
         with _blaming(lease):
             drawn = read_drawn(
                 reply,
                 max_tokens=request.max_new_tokens,
-                logprobs=told,
+                logprobs="logprobs" in body,
                 vocab_size=self._info.vocab_size,
-                stops=stops,
+                stops=self._stops(request),
+                columns=columns,
             )
-        proposal = [0.0] * len(drawn.logprobs) if request.temperature == 0 else drawn.logprobs
+        told = dict(zip(columns, drawn.columns, strict=True))
+        proposal = [0.0] * len(drawn.logprobs) if request.temperature == 0 else told.get("q", drawn.logprobs)
+        log_z: list[float] = told.get("z", [])
+        if request.alpha is not None and "z" not in told:
+            log_z = [request.alpha * p - q for p, q in zip(drawn.logprobs, proposal, strict=True)]
         return Continuation(
             token_ids=drawn.token_ids,
             logprobs=drawn.logprobs,
             proposal_logprobs=proposal,
-            # check_extend lets alpha through only where q = p and z = 1.
-            log_z=[] if request.alpha is None else [0.0] * len(drawn.logprobs),
+            log_z=log_z,
             finish_reason=self._finish_reason(request, drawn),
             # Servers that do not say what came from their cache leave both counts at 0.
             prompt_cached=drawn.cached or 0,
@@ -384,6 +400,14 @@ async def _look(replica: Replica, settings: RemoteSettings) -> ServedModel | Non
     except NoAnswer as error:
         replica.leave(str(error))
         return None
+
+
+async def _weighs(replica: Replica, model: str, vocabulary: Vocabulary) -> bool:
+    try:
+        return await tells_proposals(replica, model, probe_prompt(vocabulary.tokenizer), vocabulary.size)
+    except NoAnswer as error:
+        replica.leave(str(error))
+        return True  # it is checked again before it is used
 
 
 def _lease(sequence: LiveSequence) -> Lease:

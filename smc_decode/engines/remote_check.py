@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from smc_decode.engines.base import EngineError, EngineRequestError, Tokenizer
-from smc_decode.engines.remote_replicas import NoAnswer, Replica
-from smc_decode.engines.remote_wire import PLAIN, BadReply, read_drawn, read_scores
+from smc_decode.engines.remote_replicas import Replica
+from smc_decode.engines.remote_wire import ALPHA, COLUMNS, PLAIN, BadReply, read_drawn, read_scores
 
 _log = logging.getLogger(__name__)
 _TEXT = "Say which of these is larger: 9.11 or 9.9?\n\n\tÜber 3 naïve cafés — “quotes”, x_1 = f(y)[0];  日本"
@@ -75,6 +75,32 @@ async def check_logprobs(replica: Replica, model: str, prompt: Sequence[int], mo
         raise EngineError(f"{replica.url}: the model is too sure of itself to tell what its log-probabilities mean")
 
 
+async def tells_proposals(replica: Replica, model: str, prompt: Sequence[int], vocab_size: int) -> bool:
+    """Whether the server has our logits processor, and its columns agree: at temperature 1/2, with z = sum p^2,
+    log z = 2 log p - log q; with top-k = 1 the draw is all but certain. Raises NoAnswer."""
+    body = {**PLAIN, "model": model, "prompt": list(prompt), "max_tokens": 4, "seed": 1, "ignore_eos": True}
+    body |= {"temperature": 0.5, "logprobs": 2, "vllm_xargs": {COLUMNS: "qz", ALPHA: 2.0}}
+    try:
+        powered, certain = [
+            read_drawn(
+                await replica.post("/v1/completions", {**body, "top_k": top_k}),
+                max_tokens=4,
+                logprobs=True,
+                vocab_size=vocab_size,
+                stops=frozenset(),
+                columns="qz",
+            )
+            for top_k in (0, 1)
+        ]
+    except (EngineError, EngineRequestError):
+        return False
+    return all(
+        abs(z - (2 * p - q)) < 1e-2 and (drawn is powered or q > -1.5)
+        for drawn in (powered, certain)
+        for p, q, z in zip(drawn.logprobs, *drawn.columns, strict=True)
+    )
+
+
 def score_body(model: str, ids: Sequence[int], top: int) -> dict[str, Any]:
     return {
         **PLAIN,
@@ -135,6 +161,3 @@ async def _tokenize(replica: Replica, body: dict[str, Any]) -> list[int] | None:
 
 def probe_prompt(tokenizer: Tokenizer) -> list[int]:
     return tokenizer.encode(_PROMPT)
-
-
-__all__ = ["NoAnswer", "ServedModel", "check_logprobs", "check_tokenizer", "probe_prompt", "score_body", "served_model"]

@@ -1,9 +1,10 @@
 """What a vLLM server can do exactly over HTTP, and what must be refused.
 
-Weights need log p and log q of every drawn token. An unmodified server reports one of them, log p of the base model
-(``--logprobs-mode raw_logprobs``, its default). At temperature 1 without shaping q is p. At any other temperature log q
-needs the normaliser over the whole vocabulary, which no reply holds; truncations too, for what top-k keeps among tied
-logits differs between vLLM's kernels. A target that is matched by its proposal (``target="tempered"`` at the
+Weights need log p and log q of every drawn token. Servers with our logits processor (``vllm_served``) tell log q and
+log z too, of the very logits that a token was drawn from. An unmodified server reports log p of the base model only
+(``--logprobs-mode raw_logprobs``, its default). At temperature 1 without shaping q is p. At any other temperature
+log q needs the normaliser over the whole vocabulary, which no reply holds; truncations too, for what top-k keeps among
+tied logits differs between vLLM's kernels. A target that is matched by its proposal (``target="tempered"`` at the
 temperature 1/alpha) needs neither number, and may be shaped by all that a server applies to each request alike.
 """
 
@@ -19,12 +20,15 @@ LEAST_TEMPERATURE = 0.01
 MOST_TEMPERATURE = 2.0
 _HOW = (
     "set smc.proposal_temperature to 1 without shaping, use target='tempered' with the temperature 1/alpha, or start "
-    "the model with the engine 'vllm'"
+    "the vLLM servers with --logits-processors smc_decode.engines.vllm_served:ServedRows"
 )
 
 
-def check_extend(request: Extend) -> None:
-    """Raises EngineRequestError for what would be drawn from another law than asked for, or weighted wrongly."""
+def columns_of(request: Extend, *, weighs: bool) -> str:
+    """What is to be asked of a server besides log p: ``q`` (log q), ``z`` (log z); ``weighs``: it can tell them.
+
+    Raises EngineRequestError for what would be drawn from another law than asked for, or weighted wrongly.
+    """
     shaping, temperature = request.shaping, request.temperature
     if temperature != 0 and not LEAST_TEMPERATURE <= temperature <= MOST_TEMPERATURE:
         raise EngineRequestError(
@@ -34,19 +38,29 @@ def check_extend(request: Extend) -> None:
     if shaping is not NO_SHAPING:
         check_shaping(shaping)
     if not request.logprobs and request.alpha is None:
-        return
-    if request.alpha is not None and (temperature != 1.0 or request.alpha != 1.0):
-        raise EngineRequestError(f"vLLM's HTTP API does not tell the normaliser log z of p^alpha: {_HOW}")
-    if temperature == 0:
-        return
+        return ""
     shaped = shaping.truncates or _moves(shaping)
-    if temperature != 1.0 or shaped:
-        what = "of a shaped proposal" if shaped else f"at the temperature {temperature:g}"
-        raise EngineRequestError(f"vLLM's HTTP API does not tell proposal log-probabilities {what}: {_HOW}")
+    columns = ""
+    if temperature > 0 and (temperature != 1.0 or shaped):
+        columns += "q"
+    if request.alpha is not None and not log_z_follows(request):
+        columns += "z"
+    if not columns or weighs:
+        return columns
+    if "q" not in columns:
+        raise EngineRequestError(f"vLLM's HTTP API does not tell the normaliser log z of p^alpha: {_HOW}")
+    what = "of a shaped proposal" if shaped else f"at the temperature {temperature:g}"
+    raise EngineRequestError(f"vLLM's HTTP API does not tell proposal log-probabilities {what}: {_HOW}")
+
+
+def log_z_follows(request: Extend) -> bool:
+    """Whether log z = alpha log p - log q: the proposal is p^alpha, normalised."""
+    matched = request.alpha is not None and math.isclose(request.alpha * request.temperature, 1.0, rel_tol=1e-9)
+    return matched and not _moves(request.shaping)
 
 
 def _moves(shaping: Shaping) -> bool:
-    """Whether logits are moved. ``ignore_eos`` alone only keeps on drawing after EOS."""
+    """Whether logits are moved (``min_tokens`` masks EOS; ``ignore_eos`` only goes on after it)."""
     return bool(shaping.repetition_penalty != 1.0 or shaping.logit_bias or shaping.min_tokens)
 
 

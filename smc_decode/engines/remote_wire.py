@@ -27,6 +27,8 @@ PLAIN: Mapping[str, Any] = {
     "return_token_ids": True,
     "return_tokens_as_token_ids": True,
 }
+COLUMNS, ALPHA = "smc_columns", "smc_alpha"
+"""What ``vllm_xargs`` says to a server with our logits processor (``vllm_served``)."""
 _NOTHING = -9999.0  # what vLLM writes for -inf
 _ROUNDING = 1e-3
 
@@ -35,10 +37,16 @@ class BadReply(EngineError):
     """A server's answer has another form than vLLM's."""
 
 
+def column_ids(drawn: int, count: int) -> list[int]:
+    """The token ids under which log q and log z of a drawn token are told: the first others in the vocabulary."""
+    return [token for token in range(count + 1) if token != drawn][:count]
+
+
 @dataclass(frozen=True, slots=True)
 class Drawn:
     """One completion. ``logprobs``, and ``top`` (token -> log p) of each token, are empty where not asked for.
 
+    ``columns``: a list for each column that was asked for (log q, log z), of the tokens' values.
     ``cached``: prompt tokens that came from the server's cache; None where it does not say.
     """
 
@@ -46,10 +54,13 @@ class Drawn:
     stopped: bool
     logprobs: list[float] = field(default_factory=list)
     top: list[dict[int, float]] = field(default_factory=list)
+    columns: list[list[float]] = field(default_factory=list)
     cached: int | None = None
 
 
-def read_drawn(reply: Any, *, max_tokens: int, logprobs: bool, vocab_size: int, stops: frozenset[int]) -> Drawn:
+def read_drawn(
+    reply: Any, *, max_tokens: int, logprobs: bool, vocab_size: int, stops: frozenset[int], columns: str = ""
+) -> Drawn:
     """Raises BadReply."""
     choice = _choice(reply)
     token_ids = [_token(each, vocab_size) for each in _list(choice.get("token_ids"), "token_ids")]
@@ -75,10 +86,20 @@ def read_drawn(reply: Any, *, max_tokens: int, logprobs: bool, vocab_size: int, 
         raise BadReply(f"{len(values)} log-probabilities of {len(token_ids)} tokens")
     if -math.inf in values:
         raise BadReply("a drawn token of probability 0")
-    top = [_named(each, vocab_size) for each in _list(told.get("top_logprobs"), "top_logprobs")]
-    if len(top) != len(token_ids):
-        raise BadReply(f"top_logprobs of {len(top)} tokens for {len(token_ids)}")
-    return Drawn(token_ids, reason == "stop", values, top, _cached(reply))
+    rows = _list(told.get("top_logprobs"), "top_logprobs")
+    if len(rows) != len(token_ids):
+        raise BadReply(f"top_logprobs of {len(rows)} tokens for {len(token_ids)}")
+    if columns:
+        listed = [_columns(row, token, columns) for token, row in zip(token_ids, rows, strict=True)]
+        return Drawn(
+            token_ids,
+            reason == "stop",
+            values,
+            columns=[list(c) for c in zip(*listed, strict=True)],
+            cached=_cached(reply),
+        )
+    top = [_named(row, vocab_size) for row in rows]
+    return Drawn(token_ids, reason == "stop", values, top, cached=_cached(reply))
 
 
 def read_scores(reply: Any, token_ids: Sequence[int], first: int, top: int, vocab_size: int) -> list[dict[int, float]]:
@@ -136,6 +157,21 @@ def _named(row: Any, vocab_size: int) -> dict[int, float]:
     if not isinstance(row, dict):
         raise BadReply("top_logprobs of another form")
     return {_token_name(name, vocab_size): _logprob(value) for name, value in row.items()}
+
+
+def _columns(row: Any, drawn: int, columns: str) -> list[float]:
+    """log q and log z of one token, as the server's logits processor tells them."""
+    values = []
+    for name, token in zip(columns, column_ids(drawn, len(columns)), strict=True):
+        value = row.get(f"token_id:{token}") if isinstance(row, dict) else None
+        if name == "q":
+            value = _logprob(value)
+        elif isinstance(value, bool) or not isinstance(value, int | float):
+            raise BadReply("log z is missing")
+        if not _NOTHING < value < -_NOTHING:
+            raise BadReply(f"log {name} of {value:.40} for a drawn token")
+        values.append(float(value))
+    return values
 
 
 def _logprob(value: Any) -> float:

@@ -40,17 +40,26 @@ class FakeTokenizer:
 class FakeVLLM:
     """``law`` sees the tokens after the first, which stands for the prompt; ``eos`` ends a completion.
 
-    ``faults``: what the next completions do instead; ``tamper`` changes a reply; ``seen`` are all bodies.
+    ``weighs``: has the logits processor that tells log q and log z. ``faults``: what the next completions do instead;
+    ``tamper`` changes a reply; ``seen`` are all bodies.
     """
 
     def __init__(
-        self, law: Law, vocab_size: int, eos: int | None = 0, *, mode: str = "raw_logprobs", length: int = 4096
+        self,
+        law: Law,
+        vocab_size: int,
+        eos: int | None = 0,
+        *,
+        mode: str = "raw_logprobs",
+        length: int = 4096,
+        weighs: bool = False,
     ) -> None:
         self._law = law
         self._eos = eos
         self._laws: dict[tuple[int, ...], np.ndarray] = {}
         self.vocab_size = vocab_size
         self.mode = mode
+        self.weighs = weighs
         self.max_logprobs = 20
         self.up = True
         self.length = length
@@ -147,6 +156,13 @@ class FakeVLLM:
             tokens.append(token)
             told.append(_clamped(shown[token]))
             tops.append({f"token_id:{t}": _clamped(shown[t]) for t in dict.fromkeys([token, *wanted])})
+            asked = body.get("vllm_xargs", {})
+            if self.weighs and "smc_columns" in asked:
+                powered = asked.get("smc_alpha", 1.0) * law[processed > -np.inf]
+                values = {"q": processed[token], "z": np.logaddexp.reduce(powered)}
+                others = [t for t in range(3) if t != token]
+                tops[-1] = {f"token_id:{token}": law[token]}
+                tops[-1] |= {f"token_id:{t}": values[c] for t, c in zip(others, asked["smc_columns"], strict=False)}
             if token in stops:
                 reason = "stop"
                 break

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 from collections import defaultdict
 from collections.abc import Sequence
@@ -47,17 +48,23 @@ async def population(engine: Engine, size: int, prompt: Sequence[int] = PROMPT) 
 
 
 @pytest.mark.parametrize(
-    ("name", "runs", "settings"),
+    ("name", "weighs", "runs", "settings"),
     [
-        ("tempered-eos-product", 200, {}),
-        ("powered-eos-product", 200, {"proposal_temperature": 1.0}),
-        ("tempered-terminal-01", 150, {"lookahead": {"rollouts": 2}}),
-        ("powered-no-eos-psi-1", 80, {"proposal_temperature": 1.0, "rejuvenation": {"steps": 1}}),
+        ("tempered-eos-product", False, 150, {}),
+        ("powered-eos-product", False, 150, {"proposal_temperature": 1.0}),
+        ("tempered-terminal-01", False, 100, {"lookahead": {"rollouts": 2}}),
+        ("powered-no-eos-psi-1", False, 80, {"proposal_temperature": 1.0, "rejuvenation": {"steps": 1}}),
+        ("powered-telescoping-uneven", True, 150, {}),
+        ("tempered-tau-unmatched", True, 150, {}),
+        ("powered-top-k", True, 150, {}),
+        ("tempered-top-k-unmatched", True, 150, {}),
     ],
 )
-async def test_runs_over_http_give_the_enumerated_answer(name: str, runs: int, settings: dict[str, Any]) -> None:
+async def test_runs_over_http_give_the_enumerated_answer(
+    name: str, weighs: bool, runs: int, settings: dict[str, Any]
+) -> None:
     model = MODELS[name]
-    engine = await Fleet(FakeVLLM(model.logprobs, model.vocab_size, model.eos)).engine()
+    engine = await Fleet(FakeVLLM(model.logprobs, model.vocab_size, model.eos, weighs=weighs)).engine()
     config, potential = config_of(model, **settings), potential_of(model)
     ratios = np.zeros(runs)
     masses: dict[tuple[int, ...], float] = defaultdict(float)
@@ -190,6 +197,45 @@ async def test_labels_of_verifiers_get_their_log_probabilities() -> None:
     for ids, row in zip([[1, 2], [1, 5, 5]], rows, strict=True):
         for label in (6, 2):
             assert row[label] == pytest.approx((await engine.score([*ids, label], len(ids)))[0].logprob)
+
+
+async def test_a_server_with_the_logits_processor_tells_log_q_and_log_z() -> None:
+    fake = server(weighs=True, eos=None)
+    engine = await Fleet(fake).engine()
+    logits = mod_logits(VOCAB)
+    table = TableEngine(lambda tokens: logits(tokens[1:]), VOCAB, sees_prompt=True)
+    assert engine.info.exact_log_z
+    shaping = Shaping(top_k=4)
+    request = Extend(await engine.open(PROMPT), 3, temperature=0.7, alpha=2.0, shaping=shaping, seed=1)
+    (drawn,) = await draw(engine, [request])
+    assert fake.drawn[0]["vllm_xargs"] == {"smc_columns": "qz", "smc_alpha": 2.0}
+    law = table._law((*PROMPT, *drawn.token_ids[:2]), 0.7, shaping)
+    assert drawn.proposal_logprobs[2] == pytest.approx(law.log_q[drawn.token_ids[2]])
+    assert drawn.log_z[2] == pytest.approx(law.log_z(2.0))
+
+
+async def test_log_z_at_one_over_alpha_is_worked_out_here() -> None:
+    fake = server(weighs=True)
+    engine = await Fleet(fake).engine()
+    (drawn,) = await draw(engine, [Extend(await engine.open(PROMPT), 3, temperature=0.5, alpha=2.0)])
+    assert fake.drawn[0]["vllm_xargs"] == {"smc_columns": "q"}
+    assert drawn.log_z == [2 * p - q for p, q in zip(drawn.logprobs, drawn.proposal_logprobs, strict=True)]
+
+
+async def test_log_q_counts_only_when_all_replicas_tell_it() -> None:
+    assert not (await Fleet(server(weighs=True), server()).engine()).info.exact_log_z
+    assert (await Fleet(server(weighs=True), server(weighs=True)).engine()).info.exact_log_z
+
+
+@pytest.mark.parametrize("value", [None, "-1", True, -9999.0, 0.5, math.nan])
+async def test_a_log_q_that_is_none_is_an_engine_error(value: Any) -> None:
+    fake = server(weighs=True)
+    engine = await Fleet(fake).engine()
+    body = {"token_ids": [1], "finish_reason": "length"}
+    body |= {"logprobs": {"token_logprobs": [-1.0], "top_logprobs": [{"token_id:1": -1.0, "token_id:0": value}]}}
+    fake.tamper = lambda reply: Response(json.dumps({"choices": [body]}))
+    with pytest.raises(EngineError, match="http://one"):
+        await draw(engine, [Extend(await engine.open(PROMPT), 1, temperature=0.5)])
 
 
 # ---- what is refused ------------------------------------------------------------------------------------------
