@@ -32,9 +32,20 @@ async def parse(request: Request, model: type[BodyT]) -> BodyT:
     if not isinstance(value, dict):
         raise invalid("the body must be a JSON object", None, "not_json")
     try:
-        return model.model_validate(value)
+        return model.model_validate(_whole(value))
     except ValidationError as error:
         raise explain(error, model) from None
+
+
+def _whole(value: Any) -> Any:
+    """``value`` with 2.0 as 2: JSON has one kind of number, and JSON schema takes 2.0 for an integer."""
+    if isinstance(value, float) and abs(value) < 2**53 and value.is_integer():
+        return int(value)
+    if isinstance(value, list):
+        return [_whole(each) for each in value]
+    if isinstance(value, dict):
+        return {key: _whole(each) for key, each in value.items()}
+    return value
 
 
 def explain(error: ValidationError, model: type[BaseModel], prefix: str = "", value: object = None) -> APIError:

@@ -145,6 +145,11 @@ class TextPart(Body):
     text: str
 
 
+class Prediction(Body):
+    type: Literal["content"]
+    content: str | Annotated[list[TextPart], Field(min_length=1)]
+
+
 class FunctionCall(Body):
     name: str
     arguments: str
@@ -245,7 +250,7 @@ class ChatBody(SamplingBody):
     safety_identifier: str | None = Field(None, max_length=64)
     prompt_cache_key: str | None = None
     prompt_cache_retention: Literal["in_memory", "in-memory", "24h"] | None = None
-    prediction: dict[str, Any] | None = None
+    prediction: Prediction | None = None
     verbosity: Literal["low", "medium", "high"] | None = None
 
     # Refused, but for the value that means nothing.

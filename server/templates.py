@@ -114,10 +114,10 @@ def _plain(message: Message, where: str) -> dict[str, Any]:
                 "type": "function",
                 "function": {
                     "name": call.function.name,
-                    "arguments": _arguments(call.function.arguments, f"{where}.tool_calls[{i}]"),
+                    "arguments": _arguments(call.function.arguments),
                 },
             }
-            for i, call in enumerate(message.tool_calls)
+            for call in message.tool_calls
         ]
     return plain
 
@@ -143,14 +143,13 @@ def _text(message: Message, where: str) -> str:
     return "".join(texts)
 
 
-def _arguments(text: str, where: str) -> dict[str, Any]:
+def _arguments(text: str) -> dict[str, Any] | str:
+    """A call's arguments: an object for the template, or the text where a model wrote what is no JSON object."""
     try:
         value = json.loads(text or "{}")
-    except ValueError:
-        value = None
-    if not isinstance(value, dict):
-        raise invalid(f"{where}.function.arguments must be a JSON object in a string", f"{where}.function.arguments")
-    return value
+    except (ValueError, RecursionError):
+        return text
+    return value if isinstance(value, dict) else text
 
 
 def _tools(body: ChatBody) -> list[dict[str, Any]]:

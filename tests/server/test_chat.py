@@ -168,7 +168,7 @@ async def test_earlier_calls_and_their_results_go_into_the_prompt(client: Client
         {"role": "tool", "tool_call_id": "c1", "content": "3"},
     ]
     assert (await post(client, messages=messages))["usage"]["prompt_tokens"] > 0
-    call["function"]["arguments"] = "not json"  # type: ignore[index]
-    reply = await client.post("/v1/chat/completions", json=chat(messages=messages))
-    assert reply.status_code == 400
-    assert reply.json()["error"]["param"].startswith("messages[1].tool_calls[0]")
+    # Models write what is no JSON object, and clients send it back.
+    for written in ("", "not json", "[1]", "[" * 100_000):
+        call["function"]["arguments"] = written  # type: ignore[index]
+        assert (await post(client, messages=messages))["choices"]

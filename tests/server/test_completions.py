@@ -255,3 +255,11 @@ async def test_an_operators_preset_is_offered(make_client: MakeClient) -> None:
     assert reply.json()["smc"]["n_particles"] == 3
     listed = (await client.get("/v1/models")).json()["data"]
     assert "toy:mine" in [model["id"] for model in listed]
+
+
+async def test_whole_numbers_may_be_written_with_a_point(client: Client) -> None:
+    body = completion(max_tokens=4, n=2)
+    plain = await client.post("/v1/completions", json=body)
+    pointed = await client.post("/v1/completions", json={**body, "max_tokens": 4.0, "n": 2.0, "seed": 7.0})
+    assert pointed.json()["choices"] == plain.json()["choices"]
+    assert (await client.post("/v1/completions", json={**body, "max_tokens": 4.5})).status_code == 400
