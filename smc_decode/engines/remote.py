@@ -37,7 +37,7 @@ from smc_decode.engines.remote_law import columns_of
 from smc_decode.engines.remote_replicas import Lease, NoAnswer, Replica, Replicas, TransportOf
 from smc_decode.engines.remote_settings import RemoteSettings
 from smc_decode.engines.remote_tokenizer import Vocabulary, load_vocabulary
-from smc_decode.engines.remote_wire import ALPHA, COLUMNS, PLAIN, BadReply, Drawn, read_drawn, read_scores
+from smc_decode.engines.remote_wire import ALPHA, COLUMNS, LABELS, PLAIN, BadReply, Drawn, read_drawn, read_scores
 
 __all__ = ["Counters", "RemoteEngine", "RemoteSettings"]
 
@@ -351,8 +351,9 @@ class RemoteEngine:
         """
         labels = list(dict.fromkeys(label_ids))
         self._check_ids(labels, "label_ids")
-        if len(labels) > _MOST_LABELS:
-            raise EngineRequestError(f"at most {_MOST_LABELS} label_ids, got {len(labels)}")
+        most = min(_MOST_LABELS, self._info.max_logprobs) if self._info.exact_log_z else _MOST_LABELS
+        if len(labels) > most:
+            raise EngineRequestError(f"at most {most} label_ids, got {len(labels)}")
         limit = self._info.max_model_len
         for token_ids in token_id_lists:
             self._check_ids(token_ids, "token_id_lists")
@@ -367,11 +368,23 @@ class RemoteEngine:
 
     async def _labels(self, ids: list[int], labels: list[int]) -> dict[int, float]:
         body = {**PLAIN, "model": self._model.name, "prompt": ids, "max_tokens": 1, "temperature": 0.0}
-        body |= {"ignore_eos": True, "logprobs": len(labels), "logprob_token_ids": labels}
+        body |= {"ignore_eos": True, "logprobs": len(labels)}
+        columns = "p" * len(labels) if self._info.exact_log_z else ""
+        # vLLM's own option takes the columns away from all rows of its batch.
+        body |= {"vllm_xargs": {LABELS: labels}} if columns else {"logprob_token_ids": labels}
         lease = Lease(ids)
         reply = await self._replicas.call(lease, _COMPLETIONS, body)
         with _blaming(lease):
-            drawn = read_drawn(reply, max_tokens=1, logprobs=True, vocab_size=self._info.vocab_size, stops=frozenset())
+            drawn = read_drawn(
+                reply,
+                max_tokens=1,
+                logprobs=True,
+                vocab_size=self._info.vocab_size,
+                stops=frozenset(),
+                columns=columns,
+            )
+            if columns:
+                return {label: column[0] for label, column in zip(labels, drawn.columns, strict=True)}
             told = drawn.top[0] | {drawn.token_ids[0]: drawn.logprobs[0]}
             if any(label not in told for label in labels):
                 raise BadReply("no log-probabilities of labels: they need a vLLM that knows logprob_token_ids")

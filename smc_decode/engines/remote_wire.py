@@ -27,7 +27,7 @@ PLAIN: Mapping[str, Any] = {
     "return_token_ids": True,
     "return_tokens_as_token_ids": True,
 }
-COLUMNS, ALPHA = "smc_columns", "smc_alpha"
+COLUMNS, ALPHA, LABELS = "smc_columns", "smc_alpha", "smc_labels"
 """What ``vllm_xargs`` says to a server with our logits processor (``vllm_served``)."""
 _NOTHING = -9999.0  # what vLLM writes for -inf
 _ROUNDING = 1e-3
@@ -38,7 +38,7 @@ class BadReply(EngineError):
 
 
 def column_ids(drawn: int, count: int) -> list[int]:
-    """The token ids under which log q and log z of a drawn token are told: the first others in the vocabulary."""
+    """The token ids under which a drawn token's columns are told: the first others in the vocabulary."""
     return [token for token in range(count + 1) if token != drawn][:count]
 
 
@@ -46,7 +46,7 @@ def column_ids(drawn: int, count: int) -> list[int]:
 class Drawn:
     """One completion. ``logprobs``, and ``top`` (token -> log p) of each token, are empty where not asked for.
 
-    ``columns``: a list for each column that was asked for (log q, log z), of the tokens' values.
+    ``columns``: a list of values for each column that was asked for: ``q`` log q, ``z`` log z, ``p`` a label's log p.
     ``cached``: prompt tokens that came from the server's cache; None where it does not say.
     """
 
@@ -160,15 +160,15 @@ def _named(row: Any, vocab_size: int) -> dict[int, float]:
 
 
 def _columns(row: Any, drawn: int, columns: str) -> list[float]:
-    """log q and log z of one token, as the server's logits processor tells them."""
+    """One token's columns, as the server's logits processor tells them."""
     values = []
     for name, token in zip(columns, column_ids(drawn, len(columns)), strict=True):
         value = row.get(f"token_id:{token}") if isinstance(row, dict) else None
-        if name == "q":
+        if name in "pq":
             value = _logprob(value)
         elif isinstance(value, bool) or not isinstance(value, int | float):
             raise BadReply("log z is missing")
-        if not _NOTHING < value < -_NOTHING:
+        if name != "p" and not _NOTHING < value < -_NOTHING:
             raise BadReply(f"log {name} of {value:.40} for a drawn token")
         values.append(float(value))
     return values

@@ -2,8 +2,8 @@
 
 ``vllm serve MODEL --logits-processors smc_decode.engines.vllm_served:ServedRows`` loads this, and needs this package
 where vLLM is installed. A request with ``vllm_xargs: {"smc_columns": "qz", "smc_alpha": 2.0}`` and ``logprobs: 2`` is
-told log q and log z(alpha) of each drawn token under the two token ids of :func:`column_ids`. All other requests are
-served as they were.
+told log q and log z(alpha) of each drawn token under the two token ids of :func:`column_ids`. One with
+``smc_labels`` is told the log p of these tokens likewise. All other requests are served as they were.
 
 vLLM gives a logits processor no way to the sampler, so the first of them changes the class of vLLM's own sampler when
 that is first used. Written for the V1 model runner; the remote engine checks what it is told.
@@ -21,14 +21,17 @@ from vllm.v1.outputs import LogprobsTensors, SamplerOutput
 from vllm.v1.sample.metadata import SamplingMetadata
 from vllm.v1.sample.sampler import Sampler
 
-from smc_decode.engines.remote_wire import ALPHA, COLUMNS, column_ids
+from smc_decode.engines.remote_wire import ALPHA, COLUMNS, LABELS, column_ids
 from smc_decode.engines.vllm_sampler import Rows, Wanted, WeighingSampler, _Row, rows_of
 
 _GREEDY = 1e-5
 
 
 class ServedRows(Rows):
-    """Knows which rows of the batch want columns. Penalties, seeds and grammars stay vLLM's own."""
+    """Knows which rows of the batch want columns. Penalties, seeds and grammars stay vLLM's own.
+
+    Its arguments come from any client of the server: what they must be is checked before a step reads them.
+    """
 
     def __init__(self, vllm_config: Any, device: torch.device, is_pin_memory: bool) -> None:
         super().__init__(vllm_config, device, is_pin_memory)
@@ -38,6 +41,14 @@ class ServedRows(Rows):
     def validate_params(cls, sampling_params: SamplingParams) -> None:
         """Raises ValueError, which the client gets as a 400."""
         arguments = sampling_params.extra_args or {}
+        labels = arguments.get(LABELS)
+        if labels is not None:
+            if not isinstance(labels, list) or not labels or not all(type(each) is int for each in labels):
+                raise ValueError(f"{LABELS} must be a list of token ids")
+            if (sampling_params.logprobs or 0) < len(labels):
+                raise ValueError(f"{LABELS} needs logprobs of at least {len(labels)}")
+            if COLUMNS in arguments:
+                raise ValueError(f"{LABELS} and {COLUMNS} exclude each other")
         if COLUMNS not in arguments:
             return
         columns, alpha = arguments[COLUMNS], arguments.get(ALPHA)
@@ -50,6 +61,10 @@ class ServedRows(Rows):
 
     def _row(self, params: SamplingParams, prompt: list[int] | None, output: list[int]) -> _Row | None:
         arguments = params.extra_args or {}
+        labels = arguments.get(LABELS)
+        if labels is not None:
+            known = all(0 <= label < self._vocab_size for label in labels)
+            return _Row(Wanted(labels=labels), len(prompt or ()), output, None, None, None) if known else None
         if COLUMNS not in arguments:
             return None
         cut = params.top_k > 0 or params.top_p < 1 or params.min_p > 0 or params.min_tokens > 0
@@ -85,7 +100,7 @@ class ServedSampler(WeighingSampler):
             drawn = token_ids.unsqueeze(-1)
             self._fill(told.logprobs, logprobs, drawn)
             for i, wanted in self._wanted.items():
-                ids = column_ids(int(token_ids[i]), len(wanted.columns))
+                ids = column_ids(int(token_ids[i]), len(wanted.labels or wanted.columns))
                 told.logprob_token_ids[i, 1 : 1 + len(ids)] = torch.tensor(ids, device=logprobs.device)
         return told
 

@@ -157,6 +157,11 @@ class FakeVLLM:
             told.append(_clamped(shown[token]))
             tops.append({f"token_id:{t}": _clamped(shown[t]) for t in dict.fromkeys([token, *wanted])})
             asked = body.get("vllm_xargs", {})
+            if self.weighs and "smc_labels" in asked:
+                others = [t for t in range(len(asked["smc_labels"]) + 1) if t != token]
+                tops[-1] = {
+                    f"token_id:{t}": _clamped(law[v]) for t, v in zip(others, asked["smc_labels"], strict=False)
+                }
             if self.weighs and "smc_columns" in asked:
                 powered = asked.get("smc_alpha", 1.0) * law[processed > -np.inf]
                 values = {"q": processed[token], "z": np.logaddexp.reduce(powered)}

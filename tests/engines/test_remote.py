@@ -190,8 +190,9 @@ async def test_impossible_tokens_score_minus_infinity() -> None:
     assert (await engine.score([1, 3], 1))[0].logprob == -math.inf
 
 
-async def test_labels_of_verifiers_get_their_log_probabilities() -> None:
-    fake = server()
+@pytest.mark.parametrize("weighs", [False, True])
+async def test_labels_of_verifiers_get_their_log_probabilities(weighs: bool) -> None:
+    fake = server(weighs=weighs)
     engine = await Fleet(fake).engine()
     rows = await engine.label_logprobs([[1, 2], [1, 5, 5]], [6, 2])
     for ids, row in zip([[1, 2], [1, 5, 5]], rows, strict=True):
