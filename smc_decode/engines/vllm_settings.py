@@ -40,6 +40,8 @@ class VLLMSettings:
         trust_remote_code: run the model repository's own code. Leave it off for models that you do not trust.
         start_timeout: seconds until loading counts as failed; None: wait (weights may have to be downloaded).
         log_level: of vLLM's own messages, which go to a file that is quoted when the engine fails.
+        partial_hits: adopt cache blocks of which only the first tokens agree, so that a sequence that is submitted
+            again computes one token; where the engine's cache is of the kind for it, and after a check at the start.
         pooling_task: load a reward model rather than a generator.
         pooling_step_token_id: the token whose positions a process reward model scores (its own default if None).
     """
@@ -60,6 +62,7 @@ class VLLMSettings:
     trust_remote_code: bool = False
     start_timeout: float | None = None
     log_level: str = "WARNING"
+    partial_hits: bool = True
     pooling_task: PoolingTask | None = None
     pooling_step_token_id: int | None = None
 

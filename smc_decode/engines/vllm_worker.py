@@ -39,6 +39,7 @@ from smc_decode.engines.vllm_messages import (
     Stop,
     Submit,
 )
+from smc_decode.engines.vllm_partial import LIMIT, install_partial_hits
 from smc_decode.engines.vllm_settings import VLLMSettings
 
 _MOST_COLUMNS = 128
@@ -93,6 +94,7 @@ class Worker:
         self._internal_ids: dict[int, str] = {}
         self._weighs = False
         self._exact = False
+        self._partial_hits = False
 
     # ---- start ------------------------------------------------------------------------------------------------
 
@@ -116,6 +118,7 @@ class Worker:
         if self._settings.pooling_task is None:
             with _timed(seconds, "check"):
                 self._exact = self._install_sampler()
+                self._partial_hits = self._settings.partial_hits and self._install_partial_hits()
         # What is alive now lives for ever: the collector need not look at it again.
         gc.collect()
         gc.freeze()
@@ -218,13 +221,7 @@ class Worker:
             Generate(id=-2, temperature=0.5, alpha=2.0, seed=2, **common),  # type: ignore[arg-type]
             Generate(id=-3, temperature=0.7, alpha=3.0, seed=3, top_k=1, **common),  # type: ignore[arg-type]
         ]
-        for job in checks:
-            self._add(job)
-        answers: dict[int, Generated] = {}
-        while self._engine.has_unfinished_requests():
-            for reply in map(self._reply, self._engine.step()):
-                if isinstance(reply, Generated):
-                    answers[reply.id] = reply
+        answers = self._run(checks)
         plain, powered, certain = (answers[job.id].values for job in checks)
         near = _near
         return (
@@ -233,6 +230,55 @@ class Worker:
             # A tie shares the probability among the tied.
             and all(-1.5 < q < 1e-3 and near(z, 3 * p - q) for p, q, z in zip(*certain, strict=True))
         )
+
+    # ---- hits within a cache block ----------------------------------------------------------------------------
+
+    def _install_partial_hits(self) -> bool:
+        """Let hits end within a cache block, where this engine's cache is of the kind for it, and check them.
+
+        With asynchronous scheduling a request may end while a step still writes its blocks: not there.
+        """
+        if self._engine.vllm_config.scheduler_config.async_scheduling:
+            return False
+        try:
+            hits = install_partial_hits(self._engine.engine_core.engine_core.scheduler)
+            if hits is None:
+                return False
+            if self._continues_alike():
+                return True
+            hits.remove()
+        except Exception:
+            traceback.print_exc()
+        return False
+
+    def _continues_alike(self) -> bool:
+        """Whether answers that are cut and drawn on, on adopted blocks, are the answers that they were cut from."""
+        size = self._engine.vllm_config.cache_config.block_size
+        prompt = [(11 * i) % 97 + 3 for i in range(size + 5)]
+        whole = [Generate(-10 - i, prompt, 12, 1.0, i, logprobs=True) for i in range(2)]
+        drawn = self._run(whole)
+        cuts = [
+            Generate(-20 - i, prompt + drawn[job.id].token_ids[:7], 5, 1.0, i, logprobs=True)
+            for i, job in enumerate(whole)
+        ]
+        again = self._run(cuts)
+        for job, cut in zip(whole, cuts, strict=True):
+            before, after = drawn[job.id], again[cut.id]
+            if after.cached != len(cut.prompt) - 1 or after.token_ids != before.token_ids[7:]:
+                return False
+            if not all(abs(p - q) < 0.5 for p, q in zip(after.values[0], before.values[0][7:], strict=True)):
+                return False
+        return True
+
+    def _run(self, jobs: list[Generate]) -> dict[int, Generated]:
+        for job in jobs:
+            self._add(job)
+        answers: dict[int, Generated] = {}
+        while self._engine.has_unfinished_requests():
+            for reply in map(self._reply, self._engine.step()):
+                if isinstance(reply, Generated):
+                    answers[reply.id] = reply
+        return answers
 
     # ---- the loop ---------------------------------------------------------------------------------------------
 
@@ -329,6 +375,9 @@ class Worker:
             skip_clone=True,
         )
         parameters.skip_reading_prefix_cache = not job.use_cache
+        if job.use_cache and self._partial_hits:
+            # The last token before the first that is asked for has to be computed.
+            parameters.extra_args = {LIMIT: job.start - 1}
         return parameters
 
     # ---- replies ----------------------------------------------------------------------------------------------

@@ -9,13 +9,16 @@ import math
 import re
 from collections.abc import Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from smc_decode import SMCConfig, sample
 from smc_decode.engines.base import Continuation, EngineRequestError, Extend, LiveSequence, Shaping
 from smc_decode.engines.vllm import VLLMEngine
+from smc_decode.potentials import FunctionPotential
 
 pytestmark = pytest.mark.vllm
 
@@ -355,6 +358,74 @@ async def test_a_block_costs_one_call_and_computes_only_what_no_cache_block_hold
         assert (c.prompt_cached, c.prompt_computed) == (2 * size, 1)
     for c in second:
         assert (c.prompt_cached, c.prompt_computed) == (3 * size, 1)
+
+
+async def test_going_on_forking_and_cutting_compute_one_token_each(vllm_engine: VLLMEngine, prompt: list[int]) -> None:
+    """Wherever a sequence is cut, and whoever drew it: what is behind the cut comes from the cache."""
+    (parent,) = await population(vllm_engine, prompt, 1)
+    shaping = Shaping(ignore_eos=True)
+    await draw(vllm_engine, [Extend(parent, 40, seed=3, shaping=shaping)])
+    forks = []
+    for length in (40, 40, 39, 33, 17, 5, 1):
+        fork = await vllm_engine.fork(parent)
+        await vllm_engine.rewind(fork, length)
+        forks.append(fork)
+    drawn = await draw(vllm_engine, [Extend(f, 3, seed=i, shaping=shaping) for i, f in enumerate(forks)])
+    assert [c.prompt_computed for c in drawn] == [1] * len(forks)
+    assert [c.prompt_cached for c in drawn] == [len(prompt) + length - 1 for length in (40, 40, 39, 33, 17, 5, 1)]
+
+
+async def test_what_is_drawn_after_adopted_blocks_is_what_would_have_been_drawn(
+    vllm_engine: VLLMEngine, prompt: list[int]
+) -> None:
+    parents = await population(vllm_engine, prompt, 4)
+    shaping = Shaping(ignore_eos=True)
+    whole = await draw(vllm_engine, [Extend(s, 40, seed=i, shaping=shaping) for i, s in enumerate(parents)])
+    for cut in (5, 19, 38):
+        for parent in parents:
+            await vllm_engine.rewind(parent, cut)
+        again = await draw(vllm_engine, [Extend(s, 2, seed=i, shaping=shaping) for i, s in enumerate(parents)])
+        for a, b in zip(whole, again, strict=True):
+            # Noise depends on seed and position: the same tokens, with the same log p, up to rounding.
+            assert b.token_ids == a.token_ids[cut : cut + 2]
+            assert np.allclose(b.logprobs, a.logprobs[cut : cut + 2], atol=MOST_ROUNDING)
+        for parent, a in zip(parents, whole, strict=True):
+            parent.token_ids[:] = a.token_ids
+
+
+async def test_a_run_computes_one_token_of_its_prefixes_a_particle_and_block(
+    vllm_engine: VLLMEngine, prompt: list[int]
+) -> None:
+    """The counters that say what the clock would: calls a block, and tokens of prefixes that are computed anew."""
+    potential = FunctionPotential(lambda tokens, finished: float(sum(tokens) % 7), kind="telescoping")
+    config = SMCConfig(n_particles=8, block_size=8, max_tokens=40, ess_threshold=1.0, ignore_eos=True)
+    await sample(vllm_engine, prompt, potential, config.model_copy(update={"max_tokens": 8}), seed=5)  # fills the cache
+    before = replace(vllm_engine.counters)
+    result = await sample(vllm_engine, prompt, potential, config, seed=6)
+    after = vllm_engine.counters
+    blocks = 5
+    assert result.usage.engine_calls == after.calls - before.calls == blocks
+    assert after.requests - before.requests == 8 * blocks
+    assert after.tokens_drawn - before.tokens_drawn == 8 * 40
+    assert after.tokens_sent - before.tokens_sent == sum(8 * (len(prompt) + 8 * k) for k in range(blocks))
+    size = vllm_engine.info.cache_block_size
+    tail = (len(prompt) - 1) % size + 1  # of the prompt, which nobody has continued with these tokens
+    assert result.usage.prompt_computed <= 8 * tail + 8 * (blocks - 1)
+
+
+async def test_a_move_computes_one_token_of_each_prefix_that_it_keeps(
+    vllm_engine: VLLMEngine, prompt: list[int]
+) -> None:
+    potential = FunctionPotential(lambda tokens, finished: 0.0, kind="telescoping")
+    config = SMCConfig(
+        n_particles=4, block_size=40, max_tokens=40, ess_threshold=0.0, ignore_eos=True, rejuvenation={"steps": 2}
+    )
+    before = replace(vllm_engine.counters)
+    result = await sample(vllm_engine, prompt, potential, config, seed=6)
+    assert vllm_engine.counters.calls - before.calls == 3
+    size = vllm_engine.info.cache_block_size
+    tail = (len(prompt) - 1) % size + 1
+    assert result.usage.prompt_computed <= 4 * tail + 4 * 2 + tail  # a cut at 0 keeps the prompt alone
 
 
 # ---- sharing and going away -----------------------------------------------------------------------------------
