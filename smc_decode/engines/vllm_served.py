@@ -2,7 +2,7 @@
 
 ``vllm serve MODEL --logits-processors smc_decode.engines.vllm_served:ServedRows`` loads this, and needs this package
 where vLLM is installed. A request with ``vllm_xargs: {"smc_columns": "qz", "smc_alpha": 2.0}`` and ``logprobs: 2`` is
-told log q and log z(alpha) of each drawn token under the two token ids of :func:`column_ids`. One with
+told log q and log z(alpha) of each drawn token under the two token ids of ``column_ids``. One with
 ``smc_labels`` is told the log p of these tokens likewise. All other requests are served as they were.
 
 vLLM gives a logits processor no way to the sampler, so the first of them changes the class of vLLM's own sampler when
@@ -21,7 +21,7 @@ from vllm.v1.outputs import LogprobsTensors, SamplerOutput
 from vllm.v1.sample.metadata import SamplingMetadata
 from vllm.v1.sample.sampler import Sampler
 
-from smc_decode.engines.remote_wire import ALPHA, COLUMNS, LABELS, column_ids
+from smc_decode.engines.remote_wire import ALPHA, COLUMNS, LABELS
 from smc_decode.engines.vllm_sampler import Rows, Wanted, WeighingSampler, _Row, rows_of
 
 _GREEDY = 1e-5
@@ -100,8 +100,9 @@ class ServedSampler(WeighingSampler):
             drawn = token_ids.unsqueeze(-1)
             self._fill(told.logprobs, logprobs, drawn)
             for i, wanted in self._wanted.items():
-                ids = column_ids(int(token_ids[i]), len(wanted.labels or wanted.columns))
-                told.logprob_token_ids[i, 1 : 1 + len(ids)] = torch.tensor(ids, device=logprobs.device)
+                others = torch.arange(len(wanted.labels or wanted.columns), device=logprobs.device)
+                # ``column_ids`` without waiting for the device.
+                told.logprob_token_ids[i, 1 : 1 + len(others)] = others + (others >= token_ids[i])
         return told
 
 
