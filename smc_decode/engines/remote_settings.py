@@ -19,7 +19,7 @@ class RemoteSettings(BaseModel):
         model: its name there; None: the first that ``/v1/models`` lists.
         tokenizer: folder or Hugging Face name of the model's tokenizer; None: where the servers have the model from.
         trust_remote_code: run the tokenizer repository's own code.
-        api_key_env: the environment variable with the servers' API key.
+        api_key_env: the environment variable with the servers' API key; None: ``VLLM_API_KEY``, where it is set.
         max_model_len: most tokens of prompt and answer; None: what the servers say.
         max_logprobs: what the servers' ``--max-logprobs`` allows (20 by default).
         vocab_size, eos_token_ids: None: from the model's configuration, beside the tokenizer.
@@ -73,7 +73,7 @@ class RemoteSettings(BaseModel):
 
     @property
     def api_key(self) -> str | None:
-        return None if self.api_key_env is None else os.environ.get(self.api_key_env)
+        return os.environ.get(self.api_key_env or "VLLM_API_KEY") or None
 
 
 def _root(url: str) -> str:

@@ -316,8 +316,11 @@ async def test_a_model_that_is_not_served_is_refused_with_those_that_are() -> No
 async def test_the_api_key_of_the_environment_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     fake = server()
     fake.key = "sesame"
+    monkeypatch.delenv("VLLM_API_KEY", raising=False)
     with pytest.raises(EngineError, match="api_key_env"):
         await Fleet(fake).engine()
+    monkeypatch.setenv("VLLM_API_KEY", "sesame")
+    await Fleet(fake).engine()
     monkeypatch.setenv("THE_KEY", "sesame")
     engine = await Fleet(fake, api_key_env="THE_KEY").engine()
     await draw(engine, [Extend(await engine.open(PROMPT), 2)])
