@@ -370,7 +370,7 @@ class RemoteEngine:
         body = {**PLAIN, "model": self._model.name, "prompt": ids, "max_tokens": 1, "temperature": 0.0}
         body |= {"ignore_eos": True, "logprobs": len(labels)}
         columns = "p" * len(labels) if self._info.exact_log_z else ""
-        # vLLM's own option takes the columns away from all rows of its batch.
+        # vLLM's own option replaces the log-probabilities of its whole batch.
         body |= {"vllm_xargs": {LABELS: labels}} if columns else {"logprob_token_ids": labels}
         lease = Lease(ids)
         reply = await self._replicas.call(lease, _COMPLETIONS, body)

@@ -80,6 +80,8 @@ class ServedRows(Rows):
 class ServedSampler(WeighingSampler):
     """vLLM's sampler with columns for the rows that want them, and nothing else changed."""
 
+    _columns: torch.Tensor | None = None
+
     def forward(
         self,
         logits: torch.Tensor,
@@ -90,20 +92,43 @@ class ServedSampler(WeighingSampler):
         rows = rows_of(sampling_metadata)
         self._wanted = {} if rows is None else rows.wanted(logits.shape[0])
         try:
-            return Sampler.forward(self, logits, sampling_metadata, predict_bonus_token, logprobs_mode_override)
+            output = Sampler.forward(self, logits, sampling_metadata, predict_bonus_token, logprobs_mode_override)
+            if self._wanted and self._columns is not None:
+                output.logprobs_tensors = self._told(output.logprobs_tensors, output.sampled_token_ids)
+            return output
         finally:
-            self._wanted = self._law = None
+            self._wanted = self._law = self._columns = None
 
     def gather_logprobs(self, logprobs: torch.Tensor, num_logprobs: int, token_ids: torch.Tensor) -> LogprobsTensors:
-        told = Sampler.gather_logprobs(logprobs, num_logprobs, token_ids)
         if self._wanted:
-            drawn = token_ids.unsqueeze(-1)
-            self._fill(told.logprobs, logprobs, drawn)
-            for i, wanted in self._wanted.items():
-                others = torch.arange(len(wanted.labels or wanted.columns), device=logprobs.device)
-                # ``column_ids`` without waiting for the device.
-                told.logprob_token_ids[i, 1 : 1 + len(others)] = others + (others >= token_ids[i])
-        return told
+            widest = max(map(_width, self._wanted.values()))
+            self._columns = torch.zeros((len(logprobs), 1 + widest), dtype=torch.float32, device=logprobs.device)
+            self._fill(self._columns, logprobs, token_ids.unsqueeze(-1))
+        return Sampler.gather_logprobs(logprobs, num_logprobs, token_ids)
+
+    def _told(self, tensors: LogprobsTensors, sampled: torch.Tensor) -> LogprobsTensors:
+        """vLLM's log-probabilities with the columns written over the rows that want them.
+
+        Last of all: a request with ``logprob_token_ids`` replaces those of its whole batch.
+        """
+        wanted, columns = self._wanted or {}, self._columns
+        if columns is None:
+            return tensors
+        ids, values = tensors.logprob_token_ids, tensors.logprobs
+        missing = columns.shape[1] - values.shape[1]
+        if missing > 0:
+            ids = torch.nn.functional.pad(ids, (0, missing))
+            values = torch.nn.functional.pad(values, (0, missing), value=-torch.inf)
+        for i, each in wanted.items():
+            others = torch.arange(_width(each), device=ids.device)
+            # ``column_ids`` without waiting for the device.
+            ids[i, 1 : 1 + len(others)] = (others + (others >= sampled[i, 0])).to(ids.dtype)
+            values[i, 1 : 1 + len(others)] = columns[i, 1 : 1 + len(others)]
+        return tensors._replace(logprob_token_ids=ids, logprobs=values)
+
+
+def _width(wanted: Wanted) -> int:
+    return len(wanted.labels or wanted.columns)
 
 
 @cache
