@@ -71,7 +71,8 @@ class Mover:
             sequence = await self._proposer.fork(population[i].sequence, cut)
             jobs.append(Job(head, sequence, end, self._seed(i), self._bridge.temperature))
         async with self._budget.limit():
-            proposals = await self._scorer.score(await self._proposer.extend(jobs, account="mh"))
+            drawn = await self._proposer.extend(jobs, account="mh", arrived=self._scorer.arrived)
+            proposals = await self._scorer.score(drawn)
             ahead = [j for j, path in enumerate(proposals) if self._lookout.wanted(path) and not last]
             holders = [Holder(proposals[j], jobs[j].sequence, (), movers[j]) for j in ahead]
             estimates = dict(zip(ahead, await self._lookout.look_ahead(holders), strict=True))

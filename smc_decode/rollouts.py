@@ -103,7 +103,8 @@ class Lookout:
             return
         share = self._budget.share([job.end - len(job.path) for job in jobs])
         jobs = [replace(job, end=len(job.path) + s) for job, s in zip(jobs, share, strict=True)]
-        drawn = await self._scorer.score(await self._proposer.extend(jobs, account="rollout"))
+        paths = await self._proposer.extend(jobs, account="rollout", arrived=self._scorer.arrived)
+        drawn = await self._scorer.score(paths)
         for h, job, path in zip(owners, jobs, drawn, strict=True):
             held[h].append(Rollout(path, job.sequence))
 

@@ -73,6 +73,7 @@ async def run(
         async for event in state.events():
             yield event
     finally:
+        await state.scorer.release()
         await state.proposer.release()
 
 
@@ -289,7 +290,7 @@ class _Run:
         done: dict[int, Path] = {}
         try:
             async with self.budget.limit():
-                await self.proposer.extend(jobs, account="sampled", done=done)
+                await self.proposer.extend(jobs, account="sampled", done=done, arrived=self.scorer.arrived)
         except BudgetSpent as spent:
             if not done:
                 raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Callable, Sequence
 
@@ -9,12 +10,17 @@ from smc_decode.paths import Path
 from smc_decode.potentials.base import Evaluation, Potential, PotentialError, Prefix
 from smc_decode.result import Usage
 
+Key = tuple[tuple[int, ...], bool]
+"""What a potential's answer depends on: a prefix's tokens, and whether it is complete."""
+
 
 class Scorer:
     """Puts the potential's answers on paths, for one run.
 
     Prefixes that were asked before (copies after resampling, rollouts that became particles) are not asked again,
-    unless the potential says that its answers depend on more than the prefix.
+    unless the potential says that its answers depend on more than the prefix. Complete sequences that arrive while
+    the engine still works on others (:meth:`arrived`) are asked about meanwhile: answers, and what is asked, are the
+    same with and without.
     """
 
     def __init__(
@@ -32,7 +38,9 @@ class Scorer:
         self._prompt_token_ids = prompt_token_ids
         self._prompt_text = prompt_text
         self._decode = decode
-        self._known: dict[tuple[tuple[int, ...], bool], Evaluation] = {}
+        self._known: dict[Key, Evaluation] = {}
+        self._early: list[Path] = []
+        self._asked: dict[Key, tuple[asyncio.Future[list[Evaluation]], int]] = {}
 
     async def score(self, paths: Sequence[Path]) -> list[Path]:
         """The same paths, scored. Paths that are already scored pass through.
@@ -79,29 +87,48 @@ class Scorer:
         return path.scored(totals[-1], tuple(totals), _shown(last, totals[-1]), last.detail)
 
     async def _ask(self, questions: Sequence[tuple[Path, int]]) -> list[Evaluation]:
+        self._early.clear()
         potential = self._potential
         if potential is None or not questions:
             return []
         keys = [(path.token_ids[:end], path.finished and end == len(path)) for path, end in questions]
         known = self._known if potential.cacheable else {}
-        fresh: dict[tuple[tuple[int, ...], bool], Prefix] = {}
+        seen: set[Key] = set()
+        fresh: list[Key] = []
         batch: list[Prefix] = []
         for (path, end), key in zip(questions, keys, strict=True):
-            if key in known or (potential.cacheable and key in fresh):
+            if potential.cacheable and (key in known or key in seen):
                 self._usage.reward_cached += 1
-                continue
-            prefix = Prefix(
-                token_ids=key[0],
-                finished=key[1],
-                prompt_token_ids=self._prompt_token_ids,
-                prompt_text=self._prompt_text,
-                logprobs=path.logprobs[:end] if path.logprobs else None,
-                decode=self._decode,
-            )
-            fresh[key] = prefix
-            batch.append(prefix)
+            elif key not in self._asked:
+                fresh.append(key)
+                batch.append(self._prefix(path, end))
+            seen.add(key)
+        evaluations = await self._evaluate(batch)
+        if not potential.cacheable:
+            return evaluations
+        known.update(zip(fresh, evaluations, strict=True))
+        for key in seen & self._asked.keys():
+            answers, number = self._asked[key]
+            known[key] = (await asyncio.shield(answers))[number]
+            del self._asked[key]
+        return [known[key] for key in keys]
+
+    def _prefix(self, path: Path, end: int) -> Prefix:
+        return Prefix(
+            token_ids=path.token_ids[:end],
+            finished=path.finished and end == len(path),
+            prompt_token_ids=self._prompt_token_ids,
+            prompt_text=self._prompt_text,
+            logprobs=path.logprobs[:end] if path.logprobs else None,
+            decode=self._decode,
+        )
+
+    async def _evaluate(self, batch: Sequence[Prefix]) -> list[Evaluation]:
+        potential = self._potential
+        if potential is None or not batch:
+            return []
         self._usage.reward_calls += len(batch)
-        evaluations = await potential.evaluate(batch) if batch else []
+        evaluations = await potential.evaluate(batch)
         if len(evaluations) != len(batch):
             raise PotentialError(
                 f"potential {potential.name!r} gave {len(evaluations)} values for {len(batch)} prefixes"
@@ -111,11 +138,37 @@ class Scorer:
                 raise PotentialError(
                     f"potential {potential.name!r} gave {evaluation.log_value}: values must be finite or -inf"
                 )
-        if not potential.cacheable:
-            return list(evaluations)
-        for key, evaluation in zip(fresh, evaluations, strict=True):
-            known[key] = evaluation
-        return [known[key] for key in keys]
+        return list(evaluations)
+
+    # ---- while the engine works -------------------------------------------------------------------------------
+
+    def arrived(self, index: int, path: Path) -> None:
+        """A continuation is there, and others are not yet. What arrives in one go is asked about in one go."""
+        if self._potential is None or not self._potential.cacheable or not path.finished:
+            return
+        if not self._early:
+            asyncio.get_running_loop().call_soon(self._ask_early)
+        self._early.append(path)
+
+    def _ask_early(self) -> None:
+        """Begin what :meth:`score` will ask for; nothing, where it has been called by now."""
+        ends = [(path, end) for path in self._early for end in self._boundaries(path)[-1:]]
+        self._early.clear()
+        questions = {(path.token_ids, True): (path, end) for path, end in ends}
+        fresh = [key for key in questions if key not in self._known and key not in self._asked]
+        if not fresh:
+            return
+        answers = asyncio.ensure_future(self._evaluate([self._prefix(*questions[key]) for key in fresh]))
+        self._asked |= {key: (answers, number) for number, key in enumerate(fresh)}
+
+    async def release(self) -> None:
+        """Give up what was begun and never asked for."""
+        begun = {answers for answers, _ in self._asked.values()}
+        self._early.clear()
+        self._asked.clear()
+        for answers in begun:
+            answers.cancel()
+        await asyncio.gather(*begun, return_exceptions=True)
 
 
 def _shown(evaluation: Evaluation, log_potential: float) -> float:
