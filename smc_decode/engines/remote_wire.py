@@ -169,7 +169,7 @@ def _columns(row: Any, drawn: int, columns: str) -> list[float]:
         elif isinstance(value, bool) or not isinstance(value, int | float):
             raise BadReply("log z is missing")
         if not _NOTHING < value < -_NOTHING:
-            raise BadReply(f"log {name} of {value:.40} for a drawn token")
+            raise BadReply(f"log {name} of {value!r:.40} for a drawn token")
         values.append(float(value))
     return values
 

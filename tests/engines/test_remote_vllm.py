@@ -46,7 +46,7 @@ def served(bundled_model: str, tmp_path_factory: pytest.TempPathFactory) -> Iter
     environment.pop("VLLM_ENABLE_V1_MULTIPROCESSING")
     command = [sys.executable, str(ROOT / "tests/engines/serve_vllm.py"), "serve", bundled_model, "--port", str(port)]
     command += ["--host", "127.0.0.1", "--served-model-name", "small", "--dtype", "bfloat16", "--enforce-eager"]
-    command += ["--block-size", "32", "--max-model-len", "1024", "--max-num-batched-tokens", "4096"]
+    command += ["--block-size", "32", "--max-model-len", "1024", "--no-enable-chunked-prefill"]
     command += ["--kv-cache-memory-bytes", str(1 << 29), "--enable-prompt-tokens-details"]
     command += ["--logits-processors", "smc_decode.engines.vllm_served:ServedRows"]
     with log.open("w") as output:
