@@ -308,6 +308,12 @@ async def test_another_tokenizer_is_refused() -> None:
         await Fleet(fake, other).engine()
 
 
+async def test_a_tokenizer_that_is_only_where_the_server_is_is_asked_for() -> None:
+    fleet = Fleet(server())
+    with pytest.raises(EngineError, match=r"/models/fake.*Set engine\.tokenizer"):
+        await RemoteEngine.create(fleet.settings, transport_of=fleet.networks.__getitem__)
+
+
 async def test_a_model_that_is_not_served_is_refused_with_those_that_are() -> None:
     with pytest.raises(EngineError, match="it serves: fake"):
         await Fleet(server(), model="gemma").engine()

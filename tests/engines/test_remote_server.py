@@ -59,6 +59,20 @@ async def test_what_the_servers_cannot_weigh_is_a_400_that_says_what_to_do(front
     assert (await front.client.post("/v1/completions", json=body)).status_code == 200
 
 
+async def test_the_default_preset_works_with_a_reward_and_one_that_reads_log_probabilities_is_told(
+    front: Front,
+) -> None:
+    reward: dict[str, Any] = {"name": "regex", "params": {"pattern": "[a-f ]+"}}
+    body = completion(smc={"preset": "smc", "n_particles": 2, "block_size": 8, "reward": reward})
+    reply = await front.client.post("/v1/completions", json=body)
+    assert reply.status_code == 200, reply.text
+    assert reply.json()["smc"]["blocks"] > 1
+    body["smc"]["reward"] = {"name": "confidence"}
+    reply = await front.client.post("/v1/completions", json=body)
+    assert reply.status_code == 400
+    assert "vllm_served" in reply.json()["error"]["message"]
+
+
 async def test_the_start_up_lines_and_ready_name_the_replicas(front: Front) -> None:
     text = banner(front.app.state.services, "127.0.0.1", 8000)
     assert "remote, context of 4095 tokens, at http://one, http://two" in text
