@@ -306,6 +306,7 @@ def show(report: Report, console: Console) -> None:
             f"{each.answer_tokens_per_s:.1f}",
             f"{each.drawn_tokens_per_s:.1f}",
         )
+    table.columns[0].no_wrap = True
     console.print(table)
     memory = Table("seconds", "server MiB", "with its engine MiB")
     for look in report.memory:

@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse, Response
 from smc_decode.engines.base import EngineError, EngineRequestError
 from smc_decode.errors import AllParticlesDead
 from smc_decode.potentials.base import PotentialError, RewardFailure
-from smc_decode.potentials.options import RewardRequestError
+from smc_decode.potentials.options import MissingExtra, RewardRequestError
 
 _NO_RETRY = {"x-should-retry": "false"}
 _log = structlog.get_logger("server.errors")
@@ -109,6 +109,9 @@ def translate(error: Exception) -> APIError:
             return APIError(422, str(error), code="all_particles_dead", param="smc.reward", headers=_NO_RETRY)
         case RewardRequestError():
             return invalid(str(error), error.param)
+        case MissingExtra():
+            # Lasting, until the operator installs it: what needs it can be left out.
+            return invalid(f"this server lacks what the request needs: {brief(error)}", None, "missing_extra")
         case PotentialError():
             return invalid(str(error), "smc.reward", "invalid_reward")
         case EngineRequestError():
@@ -157,6 +160,7 @@ def install(app: FastAPI) -> None:
         ClientGone,
         AllParticlesDead,
         RewardRequestError,
+        MissingExtra,
         PotentialError,
         EngineRequestError,
         EngineError,

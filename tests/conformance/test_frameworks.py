@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import instructor
@@ -59,16 +60,16 @@ def test_langchain_hands_smc_on(server: Server) -> None:
     assert chain(server, model=f"{server.model}:brief").invoke(ASKED).content
 
 
-@pytest.mark.parametrize("method", ["json_schema", "json_mode"])
-def test_langchain_gets_structured_output(server: Server, method: Any) -> None:
+def test_langchain_gets_structured_output(server: Server) -> None:
     model = chain(server, max_tokens=120)
-    if method == "json_schema":
-        person = model.with_structured_output(Person, method=method).invoke(PERSON)
-        assert isinstance(person, Person)
-    else:
-        # A small model does not keep to a form that it is only told of: that it is JSON is what is promised.
-        found = model.with_structured_output(None, method=method, include_raw=True).invoke(PERSON)
-        assert found["parsing_error"] is None or found["raw"].response_metadata["finish_reason"] == "length"
+    assert isinstance(model.with_structured_output(Person, method="json_schema").invoke(PERSON), Person)
+
+
+def test_langchain_gets_json(server: Server) -> None:
+    model = chain(server, max_tokens=120, temperature=0.0).with_structured_output(None, method="json_mode")
+    # A small model may go on and on, which LangChain takes for a failure: nothing else may go wrong.
+    with contextlib.suppress(openai.LengthFinishReasonError):
+        assert isinstance(model.invoke(PERSON), dict)
 
 
 def test_langchains_completions(server: Server) -> None:

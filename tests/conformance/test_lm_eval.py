@@ -85,4 +85,5 @@ def test_chat_generations(server: Server, tmp_path: Path) -> None:
     )
     answers = [sample["resps"][0][0] for sample in samples["smc_generation"]]
     assert len(answers) == 3
-    assert "Paris" in answers[2]
+    # What a model of this size says is its own affair; where it stops is not.
+    assert all(answer and "9" not in answer and "\n\n" not in answer for answer in answers)

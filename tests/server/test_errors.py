@@ -9,9 +9,9 @@ import pytest
 
 from smc_decode.engines.base import EngineError
 from smc_decode.potentials import Evaluation, FunctionPotential, PotentialError, RewardFailure
-from smc_decode.potentials.options import RewardRequestError
+from smc_decode.potentials.options import MissingExtra, RewardRequestError
 from tests.server.conftest import Client, MakeClient, chat, completion
-from tests.server.toy import SlowEngine
+from tests.server.toy import SlowEngine, script, toy_engine
 
 
 class OneReward:
@@ -269,6 +269,23 @@ async def test_an_engine_that_died_is_a_503_and_health_says_so(make_client: Make
     check(await client.get("/ready"), 503, "engine_unavailable")
     engine.dead = False
     assert (await client.get("/health")).status_code == 200
+
+
+async def test_what_needs_an_extra_that_is_not_installed_is_a_400_that_names_it(
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def without(*_: Any, **__: Any) -> None:
+        raise MissingExtra("this needs math_verify: pip install 'smc-decode[rewards]'")
+
+    monkeypatch.setattr("smc_decode.potentials.workers.WorkerPool.call", without)
+    client = make_client(toy_engine(script(r"so \boxed{x^2 + 7}")))
+    smc = {"preset": "self-consistency", "n_particles": 2, "extractor": "boxed"}
+    for stream in (False, True):
+        reply = await client.post("/v1/completions", json=completion(smc=smc, max_tokens=30, stream=stream))
+        if stream:
+            assert '"missing_extra"' in reply.text
+        else:
+            check(reply, 400, "missing_extra", says="smc-decode[rewards]")
 
 
 async def test_a_fault_of_the_servers_own_is_a_500_that_tells_nothing_of_it(make_client: MakeClient) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
+import random
 import re
 import signal
 import socket
@@ -135,6 +137,78 @@ def test_bytes_that_are_no_http_do_not_disturb_it(server: Server) -> None:
         with socket.create_connection((host, int(port))) as connection:
             connection.sendall(junk)
     assert httpx.get(f"{server.url}/health").status_code == 200
+
+
+def malformed(number: int) -> bytes:
+    """A request's body with a few of its bytes changed, lost, repeated or moved."""
+    rng = random.Random(number)
+    smc = {"preset": "smc-reward", "n_particles": 2, "block_size": 4, "reward": {"name": "regex", "params": {}}}
+    body = bytearray(json.dumps({**LONG, "max_tokens": 8, "stop": ["x"], "seed": 1, "smc": smc}).encode())
+    for _ in range(rng.randint(1, 4)):
+        at = rng.randrange(len(body))
+        until = min(len(body), at + rng.randint(1, 8))
+        match rng.randrange(5):
+            case 0:
+                body[at] = rng.randrange(256)
+            case 1:
+                del body[at:until]
+            case 2:
+                body[at:at] = body[at:until] * rng.randint(1, 50)
+            case 3:
+                body[at:until] = rng.choice((b"null", b"1e999", b"-1", b"[[[", b'"\\ud800"', b"true", b"{}"))
+            case _:
+                body = body[:at] or bytearray(b"{")
+    return bytes(body)
+
+
+async def test_a_thousand_malformed_requests_are_all_answered() -> None:
+    paths = ("/v1/completions", "/v1/chat/completions")
+    headers = {"content-type": "application/json"}
+    # Nobody reads what it logs here, and a full pipe would stop it.
+    with running("--engine", "tests.server.toy:create", "--log-level", "error") as server:
+        limits = httpx.Limits(max_connections=50)
+        async with httpx.AsyncClient(base_url=server.url, headers=headers, timeout=120, limits=limits) as client:
+            replies = await asyncio.gather(*(client.post(paths[i % 2], content=malformed(i)) for i in range(1000)))
+            for name in ("smc_requests_running", "smc_requests_waiting", "smc_particle_slots_used"):
+                await asyncio.to_thread(server.until, name, 0)
+            assert (await client.post("/v1/completions", json=completion())).status_code == 200
+    for reply in replies:
+        assert reply.status_code in (200, 400, 404, 422, 429), reply.text
+        if reply.status_code != 200:
+            assert set(reply.json()["error"]) == {"message", "type", "param", "code"}
+    assert sum(reply.status_code == 400 for reply in replies) > 500
+
+
+async def test_sigterm_under_load_answers_everyone(tmp_path: Path) -> None:
+    path = tmp_path / "smc.toml"
+    path.write_text(
+        '[server]\nserved_model_name = ["toy"]\ndrain_timeout_s = 1\nparticle_slots = 64\n'
+        '[engine]\nkind = "tests.server.toy:create"\nseconds = 0.05\n'
+    )
+    with running("--config", str(path)) as server:
+        limits = httpx.Limits(max_connections=40)
+        async with httpx.AsyncClient(base_url=server.url, timeout=60, limits=limits) as client:
+            # Half of them are too long for the second that the server waits.
+            bodies = [
+                {**LONG, "max_tokens": 400 if i % 4 < 2 else 8, "stream": bool(i % 2), "seed": i} for i in range(32)
+            ]
+            tasks = [asyncio.create_task(client.post("/v1/completions", json=body)) for body in bodies]
+            await asyncio.to_thread(server.until, "smc_requests_running", 4)
+            server.process.send_signal(signal.SIGTERM)
+            replies = await asyncio.gather(*tasks)
+        assert await asyncio.to_thread(server.process.wait, 20) == 0
+        errors = server.process.stderr.read() if server.process.stderr else ""
+    stopped = 0
+    for reply in replies:
+        if "text/event-stream" in reply.headers["content-type"]:
+            assert reply.text.endswith("data: [DONE]\n\n")
+        elif reply.status_code == 200:
+            assert reply.json()["choices"]
+        else:
+            assert reply.status_code == 503
+        stopped += "server_stopped" in reply.text or "server_draining" in reply.text
+    assert stopped >= 8
+    assert "Traceback" not in errors
 
 
 async def test_sigterm_finishes_what_is_running_and_refuses_what_is_new(config: Path) -> None:
