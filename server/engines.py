@@ -55,6 +55,7 @@ async def _vllm(options: dict[str, Any]) -> Engine:
     except ModelError as error:
         raise ConfigError(str(error)) from None
     await check_model(options["model"])
+    options.setdefault("metrics", True)  # a server has a place to show them
     try:
         return cast(Engine, await VLLMEngine.create(_settings(VLLMSettings, options)))
     except EngineError as error:

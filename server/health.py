@@ -39,7 +39,7 @@ async def metrics(request: Request) -> Response:
     """Prometheus' text format: ``smc_*`` and the engine's own metrics."""
     served = services(request)
     served.gate.identify(request)
-    return Response(served.metrics.text(), media_type=CONTENT_TYPE_LATEST)
+    return Response(await served.metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
 
 def describe(served: Services) -> dict[str, Any]:

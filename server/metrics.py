@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import time
 from collections.abc import Iterator
@@ -14,10 +15,11 @@ from prometheus_client.registry import Collector
 
 from server.admission import Admission
 from server.parameters import Plan
-from smc_decode.engines.base import Engine
+from smc_decode.engines.base import Engine, EngineError
 from smc_decode.events import BlockExtended, Committed, Event, Finished, Rejuvenated, Resampled, Weighted
 from smc_decode.result import SMCResult
 
+_PATIENCE = 2.0  # seconds that the engine has to tell its metrics
 _SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 600)
 _SHARES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
@@ -28,6 +30,7 @@ class Metrics:
     def __init__(self, admission: Admission, engine: Engine) -> None:
         self.registry = CollectorRegistry()
         self.registry.register(EngineCounters(engine))
+        self._engine = engine
 
         def counter(name: str, text: str, *labels: str) -> Counter:
             return Counter(name, text, labels, registry=self.registry)
@@ -60,9 +63,21 @@ class Metrics:
         """A reader for one run's events."""
         return RunMetrics(self, plan)
 
-    def text(self) -> bytes:
-        """The exposition: this registry, then the process's own with the engine's metrics."""
-        return generate_latest(self.registry) + generate_latest(prometheus_client.REGISTRY)
+    async def text(self) -> bytes:
+        """The exposition: this registry, the process's own, and what the engine tells of itself."""
+        own = generate_latest(self.registry) + generate_latest(prometheus_client.REGISTRY)
+        return own + (await self._engines()).encode()
+
+    async def _engines(self) -> str:
+        """The engine's exposition (``engine.metrics_text()``), where it has one and lives."""
+        tell = getattr(self._engine, "metrics_text", None)
+        if tell is None:
+            return ""
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                return str(await tell())
+        except (EngineError, TimeoutError):
+            return ""
 
 
 class EngineCounters(Collector):

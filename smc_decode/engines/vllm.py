@@ -350,6 +350,10 @@ class VLLMEngine:
         """How many requests vLLM works on at this moment."""
         return await self._process.ping(_PING_SECONDS)
 
+    async def metrics_text(self) -> str:
+        """vLLM's own metrics (``vllm:*``) in Prometheus' text format; empty where ``metrics`` is off."""
+        return await self._process.metrics(_PING_SECONDS)
+
     async def shutdown(self) -> None:
         await self._process.shutdown()
 

@@ -86,6 +86,11 @@ class Ping:
 
 
 @dataclass(frozen=True, slots=True)
+class Measure:
+    id: int
+
+
+@dataclass(frozen=True, slots=True)
 class Stop:
     pass
 
@@ -138,6 +143,14 @@ class Pong:
 
 
 @dataclass(frozen=True, slots=True)
+class Measured:
+    """``text``: vLLM's own metrics, in Prometheus' text format."""
+
+    id: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Ready:
     """The engine is loaded. ``seconds`` of each part of the start."""
 
@@ -158,7 +171,7 @@ class Failed:
     message: str
 
 
-Reply = Generated | Scored | Pooled | Rejected | Pong
+Reply = Generated | Scored | Pooled | Rejected | Pong | Measured
 
 
 class Channel:

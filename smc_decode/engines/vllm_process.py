@@ -10,12 +10,25 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from smc_decode.engines.base import EngineError
 from smc_decode.engines.vllm_env import worker_environment
-from smc_decode.engines.vllm_messages import Abort, Channel, Failed, Job, Ping, Pong, Ready, Reply, Stop, Submit
+from smc_decode.engines.vllm_messages import (
+    Abort,
+    Channel,
+    Failed,
+    Job,
+    Measure,
+    Measured,
+    Ping,
+    Pong,
+    Ready,
+    Reply,
+    Stop,
+    Submit,
+)
 from smc_decode.engines.vllm_settings import VLLMSettings
 
 _LOG_TAIL = 2000
@@ -140,22 +153,30 @@ class EngineProcess:
 
     async def ping(self, timeout: float) -> int:
         """The number of requests in work. Raises EngineError when the engine is dead or does not answer."""
+        reply = await self._ask(Ping, timeout)
+        return reply.unfinished if isinstance(reply, Pong) else 0
+
+    async def metrics(self, timeout: float) -> str:
+        """vLLM's own metrics in Prometheus' text format. Raises EngineError as :meth:`ping` does."""
+        reply = await self._ask(Measure, timeout)
+        return reply.text if isinstance(reply, Measured) else ""
+
+    async def _ask(self, question: Callable[[int], Ping | Measure], timeout: float) -> Reply:
         identity = self.next_id()
         mailbox = Mailbox()
         with self._lock:
             if self._error is not None:
                 raise EngineError(str(self._error))
             self._owners[identity] = mailbox
-        self._send(Ping(identity))
+        self._send(question(identity))
         try:
             async with asyncio.timeout(timeout):
-                reply = await mailbox.get()
+                return await mailbox.get()
         except TimeoutError:
             raise EngineError(f"the vLLM engine has not answered for {timeout:g} s") from None
         finally:
             with self._lock:
                 self._owners.pop(identity, None)
-        return reply.unfinished if isinstance(reply, Pong) else 0
 
     async def shutdown(self, grace: float = 5.0) -> None:
         """End the process and reap it. Idempotent; callers that wait for replies get EngineError."""

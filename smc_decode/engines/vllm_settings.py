@@ -39,6 +39,7 @@ class VLLMSettings:
         tensor_parallel_size: GPUs that share the model.
         trust_remote_code: run the model repository's own code. Leave it off for models that you do not trust.
         start_timeout: seconds until loading counts as failed; None: wait (weights may have to be downloaded).
+        metrics: keep vLLM's own metrics (``vllm:*``), which a server shows beside its own.
         log_level: of vLLM's own messages, which go to a file that is quoted when the engine fails.
         partial_hits: adopt cache blocks of which only the first tokens agree, so that a sequence that is submitted
             again computes one token; where the engine's cache is of the kind for it, and after a check at the start.
@@ -61,6 +62,7 @@ class VLLMSettings:
     tensor_parallel_size: int = 1
     trust_remote_code: bool = False
     start_timeout: float | None = None
+    metrics: bool = False
     log_level: str = "WARNING"
     partial_hits: bool = True
     pooling_task: PoolingTask | None = None

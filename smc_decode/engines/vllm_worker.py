@@ -27,6 +27,8 @@ from smc_decode.engines.vllm_messages import (
     Generate,
     Generated,
     Job,
+    Measure,
+    Measured,
     Ping,
     Pong,
     Pool,
@@ -147,7 +149,9 @@ class Worker:
             "tensor_parallel_size": settings.tensor_parallel_size,
             "enforce_eager": cpu if settings.enforce_eager is None else settings.enforce_eager,
             "enable_prefix_caching": True,
-            "disable_log_stats": True,
+            "disable_log_stats": not settings.metrics,
+            # The name in vLLM's metrics, where a folder of this machine has no place.
+            "served_model_name": os.path.basename(os.path.normpath(settings.model)),
             # Token ids only: the tokenizer lives where text does.
             "skip_tokenizer_init": True,
             "max_model_len": self._engine_length(),
@@ -302,7 +306,7 @@ class Worker:
             with contextlib.suppress(Exception):
                 engine.engine_core.shutdown()
 
-    def _take(self, message: Submit | Abort | Ping) -> None:
+    def _take(self, message: Submit | Abort | Ping | Measure) -> None:
         if isinstance(message, Submit):
             rejected: list[Reply] = []
             for job in message.jobs:
@@ -318,6 +322,8 @@ class Worker:
                 self._engine.abort_request(internal, internal=True)
             for name in internal:
                 self._jobs.pop(name.rsplit("-", 1)[0], None)
+        elif isinstance(message, Measure):
+            self._channel.send([Measured(message.id, _metrics())])
         else:
             self._channel.send([Pong(message.id, self._engine.get_num_unfinished_requests())])
 
@@ -460,6 +466,14 @@ def _eos_token_ids(model_config: Any) -> tuple[int, ...]:
     if ids is None:
         return ()
     return (ids,) if isinstance(ids, int) else tuple(ids)
+
+
+def _metrics() -> str:
+    """vLLM's metrics in Prometheus' text format: of all that this process keeps, those with vLLM's prefix."""
+    from prometheus_client import REGISTRY, generate_latest
+
+    lines = generate_latest(REGISTRY).decode().splitlines(keepends=True)
+    return "".join(line for line in lines if line.removeprefix("# HELP ").removeprefix("# TYPE ").startswith("vllm:"))
 
 
 def _near(a: float, b: float) -> bool:

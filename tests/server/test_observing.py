@@ -49,6 +49,21 @@ async def test_metrics_count_requests_runs_and_tokens(client: Client) -> None:
     assert "smc_particle_slots_used 0.0" in text
 
 
+async def test_the_engines_own_metrics_are_shown_beside_ours_while_it_lives(make_client: MakeClient) -> None:
+    class Telling(SlowEngine):
+        async def metrics_text(self) -> str:
+            await self.health()
+            return "# TYPE vllm:num_requests_running gauge\nvllm:num_requests_running 3.0\n"
+
+    engine = Telling(0.0)
+    client = make_client(engine)
+    assert "\nvllm:num_requests_running 3.0\n" in (await client.get("/metrics")).text
+    engine.dead = True
+    text = (await client.get("/metrics")).text
+    assert "vllm:" not in text
+    assert "smc_particle_slots " in text
+
+
 async def test_unknown_paths_do_not_grow_the_metrics(client: Client) -> None:
     for path in ("/a", "/b", "/c"):
         await client.get(path)
