@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
+import time
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import openai
 import pytest
 from pydantic import BaseModel
@@ -366,6 +369,58 @@ def test_a_request_id_is_given_back(client: openai.OpenAI, model: str) -> None:
     assert raw.headers["x-request-id"] == "mine-1"
 
 
+def test_headers_are_there_for_those_who_look(client: openai.OpenAI, model: str) -> None:
+    raw = client.chat.completions.with_raw_response.create(model=model, messages=MESSAGES, max_tokens=2)
+    assert raw.headers["content-type"] == "application/json"
+    assert raw.headers["x-request-id"] == raw.request_id
+    assert raw.parse().choices
+    with client.chat.completions.with_streaming_response.create(
+        model=model, messages=MESSAGES, max_tokens=2, stream=True
+    ) as streaming:
+        assert streaming.headers["content-type"].startswith("text/event-stream")
+        assert list(streaming.iter_lines())[-2:] == ["data: [DONE]", ""]
+
+
+# ---- leaving -----------------------------------------------------------------------------------------------------
+
+LONG: Any = {"messages": MESSAGES, "max_tokens": 900, "extra_body": {"ignore_eos": True, **ONE}}
+
+
+def assert_left(server: Server) -> None:
+    """The server has ended the work within a second or so of the client's leaving."""
+    began = time.monotonic()
+    while "smc_requests_running 0.0" not in httpx.get(f"{server.url}/metrics", headers=server.headers).text:
+        assert time.monotonic() - began < 5
+        time.sleep(0.05)
+
+
+def test_a_client_that_has_no_more_time_gets_its_own_exception(
+    client: openai.OpenAI, model: str, server: Server
+) -> None:
+    with pytest.raises(openai.APITimeoutError):
+        client.with_options(timeout=0.3, max_retries=0).chat.completions.create(model=model, **LONG)
+    assert_left(server)
+
+
+def test_a_stream_may_be_left(client: openai.OpenAI, model: str, server: Server) -> None:
+    with client.chat.completions.create(model=model, stream=True, **LONG) as stream:
+        next(iter(stream))
+    assert_left(server)
+
+
+async def test_a_task_may_be_cancelled(server: Server) -> None:
+    async with openai.AsyncOpenAI(base_url=server.base_url, api_key=server.api_key) as client:
+        task = asyncio.create_task(client.chat.completions.create(model=server.model, **LONG))
+        await asyncio.sleep(0.3)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    await asyncio.to_thread(assert_left, server)
+
+
+# ---- the asynchronous client -------------------------------------------------------------------------------------
+
+
 async def test_the_asynchronous_client_does_the_same(server: Server) -> None:
     async with openai.AsyncOpenAI(base_url=server.base_url, api_key=server.api_key) as client:
         stream = await client.chat.completions.create(
@@ -373,3 +428,16 @@ async def test_the_asynchronous_client_does_the_same(server: Server) -> None:
         )
         text = "".join([chunk.choices[0].delta.content or "" async for chunk in stream if chunk.choices])
     assert text
+
+
+async def test_many_asynchronous_requests_at_a_time(server: Server) -> None:
+    async with openai.AsyncOpenAI(base_url=server.base_url, api_key=server.api_key) as client:
+
+        async def ask(seed: int) -> str | None:
+            reply = await client.chat.completions.create(
+                model=server.model, messages=MESSAGES, max_tokens=6, seed=seed, extra_body=ONE
+            )
+            return reply.choices[0].message.content
+
+        answers = await asyncio.gather(*map(ask, range(16)))
+    assert None not in answers
