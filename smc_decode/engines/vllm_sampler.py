@@ -249,3 +249,9 @@ class SamplerExtension:
             return False
         runner.sampler = WeighingSampler(old.logprobs_mode, old.use_fp64_gumbel)
         return True
+
+    def smc_install_copies(self) -> bool:
+        """Copy cache blocks as machine words. False where the caches are of another shape."""
+        from smc_decode.engines.vllm_copies import install
+
+        return install(getattr(self, "model_runner", None))
