@@ -74,8 +74,10 @@ async def start_to_first_token(model: str) -> Measured:
     """Seconds from starting the command to the first token of a streamed answer."""
     begin = time.perf_counter()
     async with server(model) as started, httpx.AsyncClient(base_url=started.base, timeout=120) as client:
-        body = _body(0) | {"stream": True, "max_tokens": 32, "smc": {"n_particles": 1}}
+        name = await _model(client)
+        body = _body(name, 0) | {"stream": True, "smc": {"n_particles": 1, "block_size": 1}}
         async with client.stream("POST", "/v1/completions", json=body) as response:
+            response.raise_for_status()
             async for line in response.aiter_lines():
                 if line.startswith("data:") and '"text":""' not in line.replace(" ", ""):
                     break
@@ -89,10 +91,11 @@ async def memory(model: str, requests: int) -> Measured:
     numbers = itertools.count(1)
     looks: list[float] = []
     async with server(model) as started, httpx.AsyncClient(base_url=started.base, timeout=120) as client:
+        name = await _model(client)
 
         async def keep_asking() -> None:
             while (number := next(numbers)) <= requests:
-                (await client.post("/v1/completions", json=_body(number))).raise_for_status()
+                (await client.post("/v1/completions", json=_body(name, number))).raise_for_status()
                 if number % _BETWEEN_LOOKS == 0:
                     looks.append(started.resident())
 
@@ -103,10 +106,16 @@ async def memory(model: str, requests: int) -> Measured:
     return Measured(max(looks), None, more)
 
 
-def _body(number: int) -> dict[str, Any]:
+async def _model(client: httpx.AsyncClient) -> str:
+    name: str = (await client.get("/v1/models")).raise_for_status().json()["data"][0]["id"]
+    return name
+
+
+def _body(model: str, number: int) -> dict[str, Any]:
     """A short request, like no other."""
     prompt = f"Request {number}: " + " ".join(str((number * k) % 997) for k in range(1, 20)) + ". Say hello."
-    return {"prompt": prompt, "max_tokens": 8, "seed": number, "smc": {"n_particles": 2, "block_size": 4}}
+    smc = {"n_particles": 2, "block_size": 4}
+    return {"model": model, "prompt": prompt, "max_tokens": 8, "seed": number, "smc": smc}
 
 
 async def _drain(stream: asyncio.StreamReader) -> None:
