@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import itertools
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,12 +37,15 @@ class Entry:
 
 
 class PartialBlocks:
-    """Which blocks begin with given tokens, for blocks that follow a given prefix. The newest come first."""
+    """Which blocks begin with given tokens, for blocks that follow a given prefix. The newest come first.
+
+    Each start of a block's tokens is a number in one dictionary; what it finds is compared, so numbers may collide.
+    """
 
     def __init__(self, most_entries: int = _MOST_ENTRIES) -> None:
         self._most = most_entries
         self._by_block: OrderedDict[int, Entry] = OrderedDict()
-        self._by_start: dict[tuple[bytes, tuple[int, ...]], Entry] = {}
+        self._by_start: dict[int, Entry] = {}
 
     def __len__(self) -> int:
         return len(self._by_block)
@@ -51,35 +54,38 @@ class PartialBlocks:
         """Know a block, in the place of what the same block was known for."""
         self._forget(entry.block.block_id)
         self._by_block[entry.block.block_id] = entry
-        for length in range(1, len(entry.tokens) + 1):
-            self._by_start[entry.parent, entry.tokens[:length]] = entry
+        self._by_start |= dict.fromkeys(_starts(entry.parent, entry.tokens), entry)
         if len(self._by_block) > self._most:
             self._forget(next(iter(self._by_block)))
 
     def longest(self, parent: bytes, tokens: Sequence[int]) -> tuple[Entry, int] | None:
         """The block that agrees with most of ``tokens``, and with how many."""
         wanted = tuple(tokens)
+        starts = list(_starts(parent, wanted))
         for length in range(len(wanted), 0, -1):
-            entry = self._by_start.get((parent, wanted[:length]))
-            if entry is None:
+            entry = self._by_start.get(starts[length - 1])
+            if entry is None or entry.parent != parent or entry.tokens[:length] != wanted[:length]:
                 continue
             if entry.block.block_hash == entry.key:
                 return entry, length
             self._forget(entry.block.block_id)
         return None
 
-    def clear(self) -> None:
-        self._by_block.clear()
-        self._by_start.clear()
-
     def _forget(self, block_id: int) -> None:
         entry = self._by_block.pop(block_id, None)
         if entry is None:
             return
-        for length in range(1, len(entry.tokens) + 1):
-            start = (entry.parent, entry.tokens[:length])
+        for start in _starts(entry.parent, entry.tokens):
             if self._by_start.get(start) is entry:
                 del self._by_start[start]
+
+
+def _starts(parent: bytes, tokens: Sequence[int]) -> Iterator[int]:
+    """A number for each start of ``tokens``, from the first token alone to all of them."""
+    value = hash(parent)
+    for token in tokens:
+        value = hash((value, token))
+        yield value
 
 
 class PartialHits:
