@@ -118,6 +118,7 @@ class Proposer:
             seed=job.seed,
             alpha=config.alpha if self._law.needs_log_z and not matched else None,
             logprobs=self._logprobs,
+            proposal_logprobs=self._law.needs_logprobs,
             stop_token_ids=config.stop_token_ids,
             shaping=self._shaping,
         )

@@ -82,7 +82,8 @@ class Extend:
 
     ``temperature`` 0 is greedy. ``alpha``: when given, the continuation carries log z_t = log sum_v p(v)^alpha
     for each token (over the truncated support). ``logprobs`` False says that no log-probability is needed
-    (Target I at temperature 1/alpha), so that an engine may skip the work.
+    (Target I at temperature 1/alpha), so that an engine may skip the work; ``proposal_logprobs`` False that log q is
+    not (a reward reads log p, the weights need neither).
     """
 
     sequence: LiveSequence
@@ -91,6 +92,7 @@ class Extend:
     seed: int = 0
     alpha: float | None = None
     logprobs: bool = True
+    proposal_logprobs: bool = True
     stop_token_ids: tuple[int, ...] = ()
     shaping: Shaping = NO_SHAPING
 

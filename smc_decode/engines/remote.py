@@ -293,6 +293,8 @@ class RemoteEngine:
             )
         told = dict(zip(columns, drawn.columns, strict=True))
         proposal = [0.0] * len(drawn.logprobs) if request.temperature == 0 else told.get("q", drawn.logprobs)
+        if not request.proposal_logprobs and "q" not in told:
+            proposal = []
         log_z: list[float] = told.get("z", [])
         if request.alpha is not None and "z" not in told:
             log_z = [request.alpha * p - q for p, q in zip(drawn.logprobs, proposal, strict=True)]

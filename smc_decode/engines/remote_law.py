@@ -41,7 +41,7 @@ def columns_of(request: Extend, *, weighs: bool) -> str:
         return ""
     shaped = shaping.truncates or _moves(shaping)
     columns = ""
-    if temperature > 0 and (temperature != 1.0 or shaped):
+    if request.proposal_logprobs and temperature > 0 and (temperature != 1.0 or shaped):
         columns += "q"
     if request.alpha is not None and not log_z_follows(request):
         columns += "z"

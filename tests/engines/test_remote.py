@@ -281,6 +281,14 @@ async def test_a_matched_target_needs_no_log_probabilities_and_may_be_shaped() -
     assert wanted.items() <= fake.drawn[0].items()
 
 
+async def test_a_reward_may_read_log_p_where_log_q_is_not_needed() -> None:
+    engine = await Fleet(server()).engine()
+    request = Extend(await engine.open(PROMPT), 3, temperature=0.25, proposal_logprobs=False)
+    (drawn,) = await draw(engine, [request])
+    assert len(drawn.logprobs) == len(drawn.token_ids)
+    assert drawn.proposal_logprobs == []
+
+
 async def test_what_the_server_refuses_is_the_requests_fault() -> None:
     fake = server()
     engine = await Fleet(fake, vocab_size=VOCAB + 1).engine()

@@ -59,7 +59,7 @@ async def test_what_the_servers_cannot_weigh_is_a_400_that_says_what_to_do(front
     assert (await front.client.post("/v1/completions", json=body)).status_code == 200
 
 
-async def test_the_default_preset_works_with_a_reward_and_one_that_reads_log_probabilities_is_told(
+async def test_the_default_preset_works_with_rewards_that_read_text_and_that_read_log_probabilities(
     front: Front,
 ) -> None:
     reward: dict[str, Any] = {"name": "regex", "params": {"pattern": "[a-f ]+"}}
@@ -69,8 +69,12 @@ async def test_the_default_preset_works_with_a_reward_and_one_that_reads_log_pro
     assert reply.json()["smc"]["blocks"] > 1
     body["smc"]["reward"] = {"name": "confidence"}
     reply = await front.client.post("/v1/completions", json=body)
+    assert reply.status_code == 200, reply.text
+    assert 0 < reply.json()["choices"][0]["reward"] < 1
+    body["smc"]["proposal_temperature"] = 0.7
+    reply = await front.client.post("/v1/completions", json=body)
     assert reply.status_code == 400
-    assert "vllm_served" in reply.json()["error"]["message"]
+    assert "leave proposal_temperature" in reply.json()["error"]["message"]
 
 
 async def test_the_start_up_lines_and_ready_name_the_replicas(front: Front) -> None:
