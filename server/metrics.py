@@ -117,13 +117,13 @@ class RunMetrics:
             case Rejuvenated():
                 metrics.proposed.inc(int(event.proposed.sum()))
                 metrics.accepted.inc(int(event.accepted.sum()))
-            case Committed() if event.token_ids and not self._committed:
-                self._committed = True
-                metrics.commit_seconds.observe(time.perf_counter() - self._began)
+            case Committed() if event.token_ids:
+                self._commit()
             case BlockExtended() | Finished():
                 pass
 
     def finished(self, result: SMCResult) -> None:
+        self._commit()  # an answer of one block, or one that moves could cut till the end
         usage = result.usage
         for account in ("answer", "sampled", "rollout", "mh", "reused", "prompt_computed", "prompt_cached"):
             self._metrics.tokens.labels(account).inc(getattr(usage, account))
@@ -131,6 +131,11 @@ class RunMetrics:
         self._metrics.rewards.labels("cached").inc(usage.reward_cached)
         if self._plan.guard is not None:
             self._metrics.reward_failures.inc(self._plan.guard.failures)
+
+    def _commit(self) -> None:
+        if not self._committed:
+            self._committed = True
+            self._metrics.commit_seconds.observe(time.perf_counter() - self._began)
 
     def ended(self, outcome: str) -> None:
         """The run is over: ``finished``, ``cancelled`` or the code of its error."""

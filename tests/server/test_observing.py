@@ -46,6 +46,7 @@ async def test_metrics_count_requests_runs_and_tokens(client: Client) -> None:
     assert sampled
     assert float(sampled[1]) > 0
     assert "smc_ess_share_count" in text
+    assert "smc_first_commit_seconds_count 1.0" in text
     assert "smc_particle_slots_used 0.0" in text
 
 
