@@ -51,7 +51,16 @@ def markdown(heads: Sequence[str], rows: Rows) -> str:
     return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
 
 
-SWEEP_HEADS = ("setting", "tokens/s", "of plain", "drawn", "prefix tokens sent", "computed", "model / measured")
+SWEEP_HEADS = (
+    "setting",
+    "tokens/s",
+    "of plain",
+    "plain's time",
+    "drawn",
+    "prefix tokens sent",
+    "computed",
+    "model / measured",
+)
 
 
 def sweep_rows(points: Sequence[Point], model: CostModel) -> Rows:
@@ -69,6 +78,7 @@ def sweep_rows(points: Sequence[Point], model: CostModel) -> Rows:
                     f"{axis} = {value}",
                     f"{statistics.median(point.rate for point in here):.0f}",
                     median_and_spread([point.ratio for point in here], 2),
+                    f"{statistics.median(point.seconds / point.plain['seconds'] for point in here):.2f} times",
                     f"{work.drawn:,}",
                     f"{work.sent:,}",
                     f"{work.computed:,}",
@@ -102,11 +112,13 @@ def _panel(axis: str, points: Sequence[Point], left: float, top: float) -> str:
     def x(number: int) -> float:
         return left + _PAD + inner_width * (number / max(len(values) - 1, 1))
 
+    highest = max(1.2, *(p.ratio for p in points if p.axis == axis))
+
     def y(ratio: float) -> float:
-        return top + _HEIGHT - _PAD - inner_height * min(ratio, 1.2) / 1.2
+        return top + _HEIGHT - _PAD - inner_height * ratio / highest
 
     parts = []
-    for tick in (0.0, 0.25, 0.5, 0.75, 1.0):
+    for tick in (0.0, 0.5, 1.0, *(0.5 * n for n in range(3, int(2 * highest) + 1))):
         colour = "#888" if tick == 1.0 else "#ddd"
         parts.append(
             f'<line x1="{x(0):.1f}" x2="{left + _WIDTH - _PAD:.1f}" y1="{y(tick):.1f}" y2="{y(tick):.1f}" '
