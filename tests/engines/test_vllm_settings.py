@@ -36,6 +36,15 @@ def test_settings_that_make_no_sense_are_refused(wrong: dict[str, object], named
         VLLMSettings(**{"model": "m", "device": "cpu"} | wrong)  # type: ignore[arg-type]
 
 
+def test_kernels_for_every_length_are_not_kept_unless_somebody_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
+    monkeypatch.delenv(name, raising=False)
+    assert worker_environment(VLLMSettings(model="m", device="cpu"))[name] == "64"
+    assert name not in worker_environment(VLLMSettings(model="m", device="cuda"))
+    monkeypatch.setenv(name, "256")
+    assert worker_environment(VLLMSettings(model="m", device="cpu"))[name] == "256"
+
+
 def test_the_engine_computes_on_every_core_that_this_process_may_use() -> None:
     environment = worker_environment(VLLMSettings(model="m", device="cpu"))
     if "OMP_NUM_THREADS" not in os.environ:
