@@ -46,7 +46,7 @@ def worker_environment(settings: VLLMSettings) -> dict[str, str]:
     if Path(settings.model).is_dir():
         environment |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
     if settings.resolved_device == "cpu":
-        # oneDNN keeps a compiled kernel for each number of tokens that a step ever had, 1,024 of them: 370 MiB over some
+        # oneDNN keeps a kernel for each number of tokens that a step ever had, 1,024 of them: 370 MiB over some
         # thousand requests of all lengths. With 64 memory is flat, and nothing is slower.
         environment.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
         environment |= preload_environment() | _threads(settings, environment)
