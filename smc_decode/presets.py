@@ -134,8 +134,8 @@ _ALL = (
         "search",
         "the fewest tokens to an answer with full reward: small passes until there is one, else a vote",
         {
-            "n_particles": 4,
-            "n_sweeps": 5,
+            "n_particles": 2,
+            "n_sweeps": 15,
             "alpha": 2.0,
             "block_size": 64,
             "reward_scale": 20.0,

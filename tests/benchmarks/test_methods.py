@@ -43,9 +43,7 @@ def test_budgets_run_every_method_at_every_n_but_independent_ones_at_the_largest
     assert labels == ["base N=1", "best-of-n N=4", "smc N=1", "smc N=2", "smc N=4"]
 
 
-@pytest.mark.parametrize(
-    ("n", "particles", "passes"), [(1, 1, 1), (2, 2, 1), (4, 4, 1), (7, 4, 2), (16, 4, 5), (31, 4, 10)]
-)
+@pytest.mark.parametrize(("n", "particles", "passes"), [(1, 1, 1), (2, 2, 1), (4, 2, 3), (16, 2, 15)])
 def test_a_search_gets_further_passes_rather_than_more_particles(n, particles, passes):
     method = parse_method("search", n)
     config = method.config(reward=True)
@@ -54,8 +52,8 @@ def test_a_search_gets_further_passes_rather_than_more_particles(n, particles, p
 
 
 def test_a_search_may_say_its_own_number_of_particles():
-    config = parse_method("search:n_particles=2", 5).config(reward=True)
-    assert (config.n_particles, config.n_sweeps) == (2, 4)
+    config = parse_method("search:n_particles=4", 16).config(reward=True)
+    assert (config.n_particles, config.n_sweeps) == (4, 5)
 
 
 def test_budgets_of_a_search_are_passes():
