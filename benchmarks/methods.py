@@ -71,7 +71,11 @@ class Method:
 
     def config(self, *, reward: bool, **settings: Any) -> SMCConfig:
         """The run's configuration. ``settings`` (max_tokens, stop) give way to what the method says itself."""
-        return PRESETS[self.preset].config(reward=reward, **merge(settings, self.fields()))
+        fields = merge(settings, self.fields())
+        early = fields.get("lookahead", {}).get("early_stop") is not None
+        if early and fields.get("extractor") == "behaviour":  # which rollouts do not have
+            fields["extractor"] = "code"
+        return PRESETS[self.preset].config(reward=reward, **fields)
 
 
 def parse_method(spec: str, n_particles: int = 16) -> Method:

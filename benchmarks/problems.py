@@ -115,7 +115,7 @@ def gpqa(data: Path | None = None) -> list[Problem]:
     return problems
 
 
-HUMANEVAL = Benchmark("humaneval", humaneval, "prompt-examples", 512, extractor="code")
+HUMANEVAL = Benchmark("humaneval", humaneval, "prompt-examples", 512, extractor="behaviour")
 MATH500 = Benchmark("math500", math500, "arithmetic", 1024)
 GPQA = Benchmark("gpqa", gpqa, "verifier", 1024, extractor="boxed")
 BENCHMARKS: Mapping[str, Benchmark] = {each.name: each for each in (HUMANEVAL, MATH500, GPQA)}

@@ -135,9 +135,7 @@ class EngineSolver:
         weights = [particle.weight for particle in particles]
         best = max((_rank(p.reward), p.weight) for p in particles if p.weight > 0)
         tied = [p.weight > 0 and (_rank(p.reward), p.weight) == best for p in particles]
-        # Programs that passed the examples are compared by what they do, where the reward saw that.
-        by = "behaviour" if any("behaviour" in particle.detail for particle in particles) else extractor
-        voting = config.model_copy(update={"selection": "vote", "extractor": by})
+        voting = config.model_copy(update={"selection": "vote", "extractor": extractor})
         voted = select(particles, voting, 1, np.random.default_rng(0), self._tokenizer.decode)[0]
         return {
             "sample": weights,

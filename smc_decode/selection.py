@@ -57,7 +57,8 @@ def select(
 
     ``sample``: each draw is a particle with probability W (a draw from the target, up to the population's error).
     ``best``: highest reward, ties by weight: a search mode. ``vote``: the heaviest answer groups, each by its
-    heaviest member; ``extractor="behaviour"`` groups programs by what they do.
+    heaviest member; ``extractor="behaviour"`` groups programs by what they do, or by their syntax where that was not
+    seen.
     """
     weights = np.array([particle.weight for particle in particles])
     if config.selection == "sample":
@@ -68,16 +69,23 @@ def select(
         order = sorted(range(len(particles)), key=lambda i: (-_reward(particles[i]), -weights[i]))
         order = [i for i in order if weights[i] > 0] or order
     else:
-        key = _behaviour(particles) if config.extractor == "behaviour" else answer_key(config.extractor, decode)
+        behaviour = config.extractor == "behaviour"
+        key = _behaviour(particles, decode) if behaviour else answer_key(config.extractor, decode)
         voted = groups([p.token_ids for p in particles], weights.tolist(), key)
         order = [max(members, key=lambda i: weights[i]) for _, members in voted]
     return [particles[order[i % len(order)]] for i in range(n)]
 
 
-def _behaviour(particles: Sequence[Particle]) -> Key:
-    """What the reward saw programs return on further inputs (``potentials.probes``)."""
+def _behaviour(particles: Sequence[Particle], decode: Decode | None) -> Key:
+    """What the reward saw programs return on further inputs (``potentials.probes``), else the syntax of the program."""
     seen = {particle.token_ids: particle.detail.get("behaviour") for particle in particles}
-    return lambda token_ids: seen.get(token_ids)
+    syntax: Key = answer_key("code", decode) if decode is not None else lambda token_ids: None
+
+    def key(token_ids: tuple[int, ...]) -> Hashable | None:
+        behaviour = seen.get(token_ids)
+        return ("does", behaviour) if behaviour else syntax(token_ids)
+
+    return key
 
 
 def _reward(particle: Particle) -> float:

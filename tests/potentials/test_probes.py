@@ -89,3 +89,12 @@ def test_a_vote_by_behaviour_takes_the_heaviest_behaviour():
     config = SMCConfig(selection="vote", extractor="behaviour")
     order = select(population, config, 4, np.random.default_rng(0), None)
     assert [p.token_ids[0] for p in order] == [3, 1, 2, 3]
+
+
+def test_programs_whose_behaviour_was_not_seen_are_grouped_by_their_syntax():
+    texts = {1: "x = 1", 2: "x  =  1", 3: "x = 2"}
+    weights = {3: 0.4, 1: 0.3, 2: 0.3}
+    particles = [Particle((token,), 0.0, weight, True, None) for token, weight in weights.items()]
+    config = SMCConfig(selection="vote", extractor="behaviour")
+    chosen = select(particles, config, 1, np.random.default_rng(0), lambda token_ids: texts[token_ids[0]])[0]
+    assert chosen.token_ids == (1,)
