@@ -53,6 +53,9 @@ def coherent(body: dict[str, Any], model: str) -> dict[str, Any]:
             body[name] = min(body[name], 6)
     if body.get("max_completion_tokens") is not None:
         body.pop("max_tokens", None)
+    elif body["model"] == model:
+        # Left out only where one particle, and not sixteen, then goes on to the server's own limit.
+        body.setdefault("max_tokens", 6)
     if body.get("n") is not None:
         body["n"] = min(body["n"], 4)
     if body.get("best_of"):
