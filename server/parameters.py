@@ -27,6 +27,8 @@ from smc_decode.presets import merge
 if TYPE_CHECKING:
     from server.services import Services
 
+_BLOCK_OF_ONE = 16
+"""Tokens of a block where blocks are nothing but how often a stream has news."""
 _LEAST_TEMPERATURE = 0.01  # below it the powers of p overflow; vLLM's value
 _GREEDY_OWN = ("n_particles", "proposal_temperature", "lookahead", "rejuvenation", "bridge", "n_sweeps", "selection")
 _REWEIGHTING = (
@@ -124,6 +126,9 @@ async def make_plan(services: Services, orders: Orders, prompt: Prompt, *, local
         config = orders.preset.preset.config(reward=has_reward, **values)
     except ValidationError as error:
         raise explain(error, SMCConfig, "smc") from None
+    chosen = "block_size" in values or "block_size" in orders.preset.preset.values
+    if not has_reward and not chosen and _blocks_are_free(config):
+        config = config.model_copy(update={"block_size": min(_BLOCK_OF_ONE, config.max_tokens)})
     if config.n_particles > services.settings.max_particles:
         raise invalid(
             f"smc.n_particles: {config.n_particles} is more than this server's limit of "
@@ -147,6 +152,15 @@ async def make_plan(services: Services, orders: Orders, prompt: Prompt, *, local
         preset=orders.preset.name,
         warnings=tuple(warnings),
     )
+
+
+def _blocks_are_free(config: SMCConfig) -> bool:
+    """Whether the law is the same at any block size: a single particle without rollouts, moves or a bridge.
+
+    Streamed or not, such a run has the same blocks, so that a seed gives the same text.
+    """
+    plain = not config.lookahead.rollouts and not config.rejuvenation.steps and config.n_sweeps == 1
+    return config.n_particles == 1 and plain and not (config.bridge.alpha or config.bridge.reward)
 
 
 def _split_smc(smc: Mapping[str, Any]) -> tuple[SMCFields, dict[str, Any]]:

@@ -54,6 +54,17 @@ async def test_text_is_sent_as_soon_as_all_particles_agree(make_client: MakeClie
     assert texts == ["one t", "wo th", "ree f", "our"]
 
 
+@pytest.mark.parametrize("preset", ["base", "low-temperature"])
+async def test_a_single_sample_is_sent_while_it_is_drawn(make_client: MakeClient, preset: str) -> None:
+    client = make_client(toy_engine(script("one two three four five six seven"), sees_prompt=False))
+    body = completion(max_tokens=64, smc={"preset": preset})
+    chunks = await events(client, "/v1/completions", body)
+    texts = [chunk["choices"][0]["text"] for chunk in chunks[:-1]]
+    assert texts == ["one two three fo", "ur five six seve", "n"]
+    one_block = completion(max_tokens=64, smc={"preset": preset, "block_size": 64})
+    assert len(await events(client, "/v1/completions", one_block)) == 2
+
+
 async def test_in_final_mode_text_is_sent_at_the_end(make_client: MakeClient) -> None:
     client = make_client(toy_engine(script("one two three four"), sees_prompt=False))
     chunks = await events(client, "/v1/completions", completion(smc={**BLOCKS, "stream_mode": "final"}))
