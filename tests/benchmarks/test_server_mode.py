@@ -34,4 +34,5 @@ async def test_a_server_gives_the_answer_and_the_account_of_the_library(tmp_path
     assert served.answers[0].text == local.answers[local.chosen].text
     assert served.answers[0].reward == local.answers[local.chosen].reward
     assert (served.account.drawn, served.account.rollout) == (local.account.drawn, local.account.rollout)
-    assert served.numbers["ess"] == pytest.approx(local.numbers["ess"], abs=1e-3)
+    # a server draws a single sample in blocks of its own
+    assert served.numbers["ess"][-1] == pytest.approx(local.numbers["ess"][-1], abs=1e-3)

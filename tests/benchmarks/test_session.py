@@ -107,7 +107,7 @@ async def test_a_finished_file_is_not_run_again(tmp_path):
 
 CHILD = textwrap.dedent(
     """
-    import asyncio, sys
+    import asyncio, signal, sys
     from pathlib import Path
     from rich.console import Console
     from benchmarks.session import run_benchmark
@@ -121,6 +121,7 @@ CHILD = textwrap.dedent(
                 await asyncio.sleep(600)
             return await super().mark(problem, texts, form)
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background begins without it
     given = settings(Path(sys.argv[1]), parallel=2)
     try:
         asyncio.run(run_benchmark(given, Console(stderr=True), engine=engine(), marker=Stuck()))
