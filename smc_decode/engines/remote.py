@@ -24,6 +24,7 @@ from smc_decode.engines.base import (
     Tokenizer,
     TokenScore,
 )
+from smc_decode.engines.checks import check_score, check_token_ids
 from smc_decode.engines.remote_check import (
     ServedModel,
     check_logprobs,
@@ -183,7 +184,7 @@ class RemoteEngine:
     # ---- sequences --------------------------------------------------------------------------------------------
 
     async def open(self, prompt_token_ids: Sequence[int]) -> RemoteSequence:
-        self._check_ids(prompt_token_ids, "prompt")
+        check_token_ids(self._info, prompt_token_ids, "prompt")
         limit = self._info.max_model_len
         if limit is not None and len(prompt_token_ids) >= limit:
             raise EngineRequestError(
@@ -247,8 +248,8 @@ class RemoteEngine:
                 "shorten the prompt or lower max_tokens"
             )
         columns = columns_of(request, weighs=self._info.exact_log_z)
-        self._check_ids(request.stop_token_ids, "stop_token_ids", empty=True)
-        self._check_ids(list(shaping.logit_bias), "logit_bias", empty=True)
+        check_token_ids(self._info, request.stop_token_ids, "stop_token_ids", empty=True)
+        check_token_ids(self._info, list(shaping.logit_bias), "logit_bias", empty=True)
         greedy = request.temperature == 0
         body: dict[str, Any] = {
             **PLAIN,
@@ -323,14 +324,7 @@ class RemoteEngine:
 
     async def score(self, token_ids: Sequence[int], start: int = 0, *, top_logprobs: int = 0) -> list[TokenScore]:
         ids = list(token_ids)
-        self._check_ids(ids, "token_ids")
-        limit, most = self._info.max_model_len, self._info.max_logprobs
-        if limit is not None and len(ids) > limit:
-            raise EngineRequestError(f"{len(ids)} tokens exceed the model's context of {limit}")
-        if not 0 <= top_logprobs <= most:
-            raise EngineRequestError(f"top_logprobs must be 0 to {most}, got {top_logprobs}")
-        if not 0 <= start <= len(ids):
-            raise EngineRequestError(f"start must be 0 to {len(ids)}, got {start}")
+        check_score(self._info, ids, start, top_logprobs, self._info.max_logprobs)
         scores = [TokenScore(ids[0], 0.0)] if start == 0 else []
         first = max(start, 1)
         if first >= len(ids):
@@ -352,13 +346,13 @@ class RemoteEngine:
         For generative verifiers: one token's worth of work a list; shared prefixes are cached.
         """
         labels = list(dict.fromkeys(label_ids))
-        self._check_ids(labels, "label_ids")
+        check_token_ids(self._info, labels, "label_ids")
         most = min(_MOST_LABELS, self._info.max_logprobs) if self._info.exact_log_z else _MOST_LABELS
         if len(labels) > most:
             raise EngineRequestError(f"at most {most} label_ids, got {len(labels)}")
         limit = self._info.max_model_len
         for token_ids in token_id_lists:
-            self._check_ids(token_ids, "token_id_lists")
+            check_token_ids(self._info, token_ids, "token_id_lists")
             if limit is not None and len(token_ids) >= limit:
                 raise EngineRequestError(f"{len(token_ids)} tokens and a label exceed the model's context of {limit}")
         tasks = [asyncio.create_task(self._labels(list(ids), labels)) for ids in token_id_lists]
@@ -399,13 +393,6 @@ class RemoteEngine:
 
     async def shutdown(self) -> None:
         await self._replicas.aclose()
-
-    def _check_ids(self, token_ids: Sequence[int], name: str, *, empty: bool = False) -> None:
-        if not token_ids and not empty:
-            raise EngineRequestError(f"{name} is empty: give at least one token")
-        last = self._info.vocab_size - 1
-        if token_ids and (min(token_ids) < 0 or max(token_ids) > last):
-            raise EngineRequestError(f"{name} has token ids outside of the vocabulary (0 to {last})")
 
 
 async def _look(replica: Replica, settings: RemoteSettings) -> ServedModel | None:

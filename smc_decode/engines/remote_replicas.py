@@ -214,6 +214,7 @@ class Replicas:
                 wait = error.wait
             self.retried += 1
             if replica.up:  # else another is asked at once
+                # Jitter between clients, not a draw of a run: its seed has no part in it.
                 delay = settings.backoff * 2**attempt * random.uniform(0.5, 1.0)
                 await asyncio.sleep(min(max(delay, wait), _MOST_WAIT))
             attempt += 1

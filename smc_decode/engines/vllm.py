@@ -29,6 +29,7 @@ from smc_decode.engines.base import (
     Shaping,
     TokenScore,
 )
+from smc_decode.engines.checks import check_score, check_token_ids
 from smc_decode.engines.vllm_messages import Generate, Generated, Rejected, Reply, Score, Scored
 from smc_decode.engines.vllm_process import EngineProcess, Mailbox
 from smc_decode.engines.vllm_settings import VLLMSettings
@@ -126,7 +127,7 @@ class VLLMEngine:
     # ---- sequences --------------------------------------------------------------------------------------------
 
     async def open(self, prompt_token_ids: Sequence[int]) -> LiveSequence:
-        self._check_ids(prompt_token_ids, "prompt")
+        check_token_ids(self._info, prompt_token_ids, "prompt")
         limit = self._info.max_model_len
         if limit is not None and len(prompt_token_ids) >= limit:
             raise EngineRequestError(
@@ -187,7 +188,7 @@ class VLLMEngine:
             )
         temperature = self._temperature(request.temperature)
         self._check_shaping(shaping)
-        self._check_ids(request.stop_token_ids, "stop_token_ids", empty=True)
+        check_token_ids(self._info, request.stop_token_ids, "stop_token_ids", empty=True)
         columns = self._columns(request)
         stops = set(request.stop_token_ids)
         if not shaping.ignore_eos:
@@ -272,14 +273,7 @@ class VLLMEngine:
 
     async def score(self, token_ids: Sequence[int], start: int = 0, *, top_logprobs: int = 0) -> list[TokenScore]:
         ids = list(token_ids)
-        self._check_ids(ids, "token_ids")
-        limit = self._info.max_model_len
-        if limit is not None and len(ids) > limit:
-            raise EngineRequestError(f"{len(ids)} tokens exceed the model's context of {limit}")
-        if not 0 <= top_logprobs <= _MOST_ALTERNATIVES:
-            raise EngineRequestError(f"top_logprobs must be 0 to {_MOST_ALTERNATIVES}, got {top_logprobs}")
-        if not 0 <= start <= len(ids):
-            raise EngineRequestError(f"start must be 0 to {len(ids)}, got {start}")
+        check_score(self._info, ids, start, top_logprobs, _MOST_ALTERNATIVES)
         scores = [TokenScore(ids[0], 0.0)] if start == 0 else []
         first = max(start, 1)
         if first >= len(ids):
@@ -308,7 +302,7 @@ class VLLMEngine:
         For generative verifiers: one token's worth of work a list, all in one call; shared prefixes are cached.
         """
         labels = list(dict.fromkeys(label_ids))
-        self._check_ids(labels, "label_ids")
+        check_token_ids(self._info, labels, "label_ids")
         if len(labels) > _MOST_LABELS:
             raise EngineRequestError(f"at most {_MOST_LABELS} label_ids, got {len(labels)}")
         if not self._exact:
@@ -316,7 +310,7 @@ class VLLMEngine:
         limit = self._info.max_model_len
         jobs = []
         for token_ids in token_id_lists:
-            self._check_ids(token_ids, "token_id_lists")
+            check_token_ids(self._info, token_ids, "token_id_lists")
             if limit is not None and len(token_ids) >= limit:
                 raise EngineRequestError(f"{len(token_ids)} tokens and a label exceed the model's context of {limit}")
             jobs.append(Generate(self._process.next_id(), list(token_ids), 1, temperature=0.0, seed=0, labels=labels))
@@ -359,13 +353,6 @@ class VLLMEngine:
 
     # ---- checks -----------------------------------------------------------------------------------------------
 
-    def _check_ids(self, token_ids: Sequence[int], name: str, *, empty: bool = False) -> None:
-        if not token_ids and not empty:
-            raise EngineRequestError(f"{name} is empty: give at least one token")
-        last = self._info.vocab_size - 1
-        if token_ids and (min(token_ids) < 0 or max(token_ids) > last):
-            raise EngineRequestError(f"{name} has token ids outside of the vocabulary (0 to {last})")
-
     def _temperature(self, temperature: float) -> float:
         if temperature == 0:
             return 0.0
@@ -392,7 +379,7 @@ class VLLMEngine:
             raise EngineRequestError(f"top_p must be above 0 and at most 1, got {shaping.top_p}")
         if not (0.0 < shaping.repetition_penalty < math.inf):
             raise EngineRequestError(f"repetition_penalty must be positive, got {shaping.repetition_penalty}")
-        self._check_ids(list(shaping.logit_bias), "logit_bias", empty=True)
+        check_token_ids(self._info, list(shaping.logit_bias), "logit_bias", empty=True)
         if not all(math.isfinite(bias) for bias in shaping.logit_bias.values()):
             raise EngineRequestError("logit_bias must be finite numbers")
         penalised = shaping.repetition_penalty != 1.0 or shaping.presence_penalty or shaping.frequency_penalty

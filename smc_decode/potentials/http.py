@@ -115,6 +115,7 @@ class RewardService:
                     self.breaker.failed()
                     if attempt == options.retries:
                         raise RewardFailure(f"the reward service failed: {error}") from error
+                    # Jitter between clients, not a draw of a run: its seed has no part in it.
                     delay = options.backoff * 2**attempt * random.uniform(0.5, 1.0)
                     await asyncio.sleep(min(max(delay, error.wait), MAX_WAIT))
                 except RewardFailure:
