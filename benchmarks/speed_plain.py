@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Any, Self
 
 from smc_decode.engines.vllm_env import worker_environment
-from smc_decode.engines.vllm_settings import VLLMSettings
+from smc_decode.engines.vllm_settings import VLLMSettings, cpu_dtype
 
 
 class Reference:
@@ -63,7 +63,7 @@ def main() -> None:
     from vllm.inputs import TokensPrompt
 
     llm = LLM(
-        model=sys.argv[1], dtype="bfloat16", block_size=32, enforce_eager=True, max_model_len=2049, max_num_seqs=256,
+        model=sys.argv[1], dtype=cpu_dtype(), block_size=32, enforce_eager=True, max_model_len=2049, max_num_seqs=256,
         kv_cache_memory_bytes=2 << 30, max_num_batched_tokens=1024, disable_log_stats=True, skip_tokenizer_init=True,
     )  # fmt: skip
     _say({"ready": True})

@@ -42,7 +42,7 @@ from smc_decode.engines.vllm_messages import (
     Submit,
 )
 from smc_decode.engines.vllm_partial import LIMIT, install_partial_hits
-from smc_decode.engines.vllm_settings import VLLMSettings
+from smc_decode.engines.vllm_settings import VLLMSettings, cpu_dtype
 
 _MOST_COLUMNS = 128
 _CPU_STEP_TOKENS = 1024
@@ -142,7 +142,7 @@ class Worker:
         cpu = settings.resolved_device == "cpu"
         arguments: dict[str, Any] = {
             "model": settings.model,
-            "dtype": settings.dtype or ("bfloat16" if cpu else "auto"),
+            "dtype": settings.dtype or (cpu_dtype() if cpu else "auto"),
             "max_num_seqs": settings.max_num_seqs,
             "seed": settings.seed,
             "trust_remote_code": settings.trust_remote_code,

@@ -23,7 +23,7 @@ from smc_decode import SMCConfig, sample
 from smc_decode.engines.base import Extend, Shaping
 from smc_decode.engines.remote import RemoteEngine, RemoteSettings
 from smc_decode.engines.vllm_env import worker_environment
-from smc_decode.engines.vllm_settings import VLLMSettings
+from smc_decode.engines.vllm_settings import VLLMSettings, cpu_dtype
 from tests.engines.test_remote import draw, population
 
 pytestmark = pytest.mark.vllm
@@ -45,7 +45,7 @@ def served(bundled_model: str, tmp_path_factory: pytest.TempPathFactory) -> Iter
     environment = worker_environment(VLLMSettings(model=bundled_model, kv_cache_gib=0.5))
     environment.pop("VLLM_ENABLE_V1_MULTIPROCESSING")
     command = [sys.executable, str(ROOT / "tests/engines/serve_vllm.py"), "serve", bundled_model, "--port", str(port)]
-    command += ["--host", "127.0.0.1", "--served-model-name", "small", "--dtype", "bfloat16", "--enforce-eager"]
+    command += ["--host", "127.0.0.1", "--served-model-name", "small", "--dtype", cpu_dtype(), "--enforce-eager"]
     command += ["--block-size", "32", "--max-model-len", "1024", "--no-enable-chunked-prefill"]
     command += ["--kv-cache-memory-bytes", str(1 << 29), "--enable-prompt-tokens-details"]
     command += ["--logits-processors", "smc_decode.engines.vllm_served:ServedRows"]
