@@ -24,8 +24,6 @@ DEFAULT_METHODS = (
 )
 SINGLE = frozenset({"base", "low-temperature", "mcmc-power"})
 """Presets of one particle, whatever number the others get."""
-SEARCHES = frozenset({"search"})
-"""Presets that keep their few particles and get further passes instead, until as many answers were drawn."""
 
 
 class MethodError(ValueError):
@@ -34,23 +32,16 @@ class MethodError(ValueError):
 
 @dataclass(frozen=True)
 class Method:
-    """``spec`` is what the user wrote; ``label`` tells it from the same method at another N. ``n_sweeps`` is set for
-    SEARCHES only."""
+    """``spec`` is what the user wrote; ``label`` tells it from the same method at another N."""
 
     spec: str
     preset: str
     values: Mapping[str, Any] = field(default_factory=dict)
     n_particles: int = 16
-    n_sweeps: int | None = None
-
-    @property
-    def n(self) -> int:
-        """How many answers it draws at most: a further pass holds one that was there before."""
-        return self.n_particles + ((self.n_sweeps or 1) - 1) * (self.n_particles - 1)
 
     @property
     def label(self) -> str:
-        return f"{self.spec} N={self.n}"
+        return f"{self.spec} N={self.n_particles}"
 
     @property
     def independent(self) -> bool:
@@ -59,15 +50,11 @@ class Method:
 
     def with_particles(self, n: int) -> Method:
         """The same at another N (methods of one particle stay at it)."""
-        if self.preset in SEARCHES:
-            few = min(n, self.values.get("n_particles", PRESETS[self.preset].values["n_particles"]))
-            return replace(self, n_particles=few, n_sweeps=1 + (n - few) // max(few - 1, 1))
         return replace(self, n_particles=1 if self.preset in SINGLE else n)
 
     def fields(self) -> dict[str, Any]:
         """The SMCConfig fields that the method sets on top of its preset."""
-        sweeps = {} if self.n_sweeps is None else {"n_sweeps": self.n_sweeps}
-        return {"n_particles": self.n_particles, **sweeps, **self.values}
+        return {"n_particles": self.n_particles, **self.values}
 
     def config(self, *, reward: bool, **settings: Any) -> SMCConfig:
         """The run's configuration. ``settings`` (max_tokens, stop) give way to what the method says itself."""
@@ -90,7 +77,7 @@ def parse_method(spec: str, n_particles: int = 16) -> Method:
             raise MethodError(f"{spec!r}: {part!r} should be FIELD=VALUE, as in smc:alpha=4:lookahead.rollouts=1")
         values = merge(values, _nest(name, _value(raw)))
     method = Method(spec.strip(), preset, values).with_particles(n_particles)
-    if "n_particles" in values and preset not in SEARCHES:
+    if "n_particles" in values:
         method = replace(method, n_particles=values["n_particles"])
     try:
         method.config(reward=True)
@@ -106,9 +93,9 @@ def plan(specs: Sequence[str], particles: int, budgets: Sequence[int] = ()) -> l
     methods: dict[str, Method] = {}
     for spec in specs:
         largest = parse_method(spec, max(budgets, default=particles))
-        sizes = [largest.n] if largest.independent or not budgets else list(budgets)
+        sizes = [largest.n_particles] if largest.independent or not budgets else list(budgets)
         for n in sizes:
-            method = largest if n == largest.n else largest.with_particles(n)
+            method = largest if n == largest.n_particles else largest.with_particles(n)
             methods.setdefault(method.label, method)
     return list(methods.values())
 

@@ -193,7 +193,7 @@ def record_of(job: Job, seed: int, outcome: Outcome, marks: Sequence[bool], *, k
     return {
         "method": job.method.label,
         "spec": job.method.spec,
-        "n": job.method.n,
+        "n": job.method.n_particles,
         "problem": job.problem.id,
         "repeat": job.repeat,
         "seed": seed,
@@ -218,6 +218,6 @@ def pilot_particles(records: Sequence[Mapping[str, Any]], methods: Sequence[Meth
         drawn = [record["account"]["drawn"] for record in records if record["method"] == method.label]
         if not drawn:
             raise ValueError(f"the pilot has nothing of {method.label}")
-        cost[method.spec] = max(sum(drawn) / len(drawn) / method.n, 1.0)
+        cost[method.spec] = max(sum(drawn) / len(drawn) / method.n_particles, 1.0)
     plain = min(cost.values())
     return {spec: max(1, round(n * plain / each)) for spec, each in cost.items()}

@@ -111,7 +111,7 @@ class RunMetrics:
                 now = time.perf_counter()
                 metrics.block_seconds.observe(now - self._block_began)
                 self._block_began = now
-                metrics.ess.observe(event.ess / self._plan.config.n_particles)
+                metrics.ess.observe(event.ess / len(event.log_weights))
             case Resampled():
                 metrics.resamplings.inc()
             case Rejuvenated():

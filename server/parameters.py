@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 _BLOCK_OF_ONE = 16
 """Tokens of a block where blocks are nothing but how often a stream has news."""
 _LEAST_TEMPERATURE = 0.01  # below it the powers of p overflow; vLLM's value
-_GREEDY_OWN = ("n_particles", "proposal_temperature", "lookahead", "rejuvenation", "bridge", "n_sweeps", "selection")
+_GREEDY_OWN = (
+    "n_particles", "proposal_temperature", "lookahead", "rejuvenation", "bridge", "n_sweeps", "first_pass", "selection",
+)  # fmt: skip
 _REWEIGHTING = (
     "repetition_penalty",
     "presence_penalty",
@@ -246,6 +248,7 @@ def _temperature(
         "rejuvenation": {"steps": 0},
         "bridge": {"alpha": False, "reward": False},
         "n_sweeps": 1,
+        "first_pass": None,
         "selection": "sample",
     }
 

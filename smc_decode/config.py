@@ -83,8 +83,10 @@ class Bridge(_Part):
 class SMCConfig(_Part):
     """One run. Defaults: Target I at alpha 1 with systematic resampling and no lookahead or moves.
 
+    ``first_pass``: draw the population in independent passes, first so many particles, then as many again as there are
+    by then, up to ``n_particles`` (docs/method.md, "Growing passes"); None: all at once.
     ``stop_at_reward``: end the run at the first complete answer with at least this reward, between blocks and between
-    sweeps: a search mode, which saves the tokens of whatever is easy (docs/method.md, "Stopping at a reward").
+    passes: a search mode, which saves the tokens of whatever is easy (docs/method.md, "Stopping at a reward").
     """
 
     n_particles: int = Field(16, ge=1, le=4096)
@@ -102,6 +104,7 @@ class SMCConfig(_Part):
     selection: SelectionRule = "sample"
     extractor: Literal["tokens", "text", "boxed", "code", "behaviour"] = "tokens"
     n_sweeps: int = Field(1, ge=1, le=100)
+    first_pass: int | None = Field(None, ge=1)
     stop_at_reward: Finite | None = None
     max_total_tokens: int | None = Field(None, ge=1)
     deadline_s: Finite | None = Field(None, gt=0)
@@ -152,6 +155,10 @@ class SMCConfig(_Part):
             )
         if self.extractor == "behaviour" and self.lookahead.early_stop is not None:
             raise ValueError("lookahead.early_stop compares texts: use another extractor than 'behaviour'")
+        if self.first_pass is not None and self.n_sweeps > 1:
+            raise ValueError("first_pass and n_sweeps cannot be combined: a sweep needs one whole population")
+        if self.first_pass is not None and (self.bridge.alpha or self.bridge.reward):
+            raise ValueError("first_pass and bridge cannot be combined: each pass would need a bridge of its own")
         if self.bridge.alpha and self.target != "powered":
             raise ValueError("bridge.alpha needs target='powered' (the tempered base has no alpha to bridge)")
         if (self.bridge.alpha or self.bridge.reward) and self.lookahead.rollouts:
@@ -159,6 +166,16 @@ class SMCConfig(_Part):
         if self.rejuvenation.mode == "corrected" and self.rejuvenation.steps and self.target != "tempered":
             raise ValueError("rejuvenation.mode 'corrected' is a Target II move inside target='tempered'")
         return self
+
+    @property
+    def pass_sizes(self) -> list[int]:
+        """How many particles each pass has: all, or ``first_pass`` and then doublings of what is there."""
+        if self.first_pass is None:
+            return [self.n_particles]
+        sizes: list[int] = []
+        while (there := sum(sizes)) < self.n_particles:
+            sizes.append(min(there or self.first_pass, self.n_particles - there))
+        return sizes
 
     @property
     def temperature(self) -> float:

@@ -5,6 +5,7 @@ Copies made by resampling share a path; nothing is ever changed in place.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -17,6 +18,7 @@ class Path:
     ``logprobs``, ``proposal_logprobs``, ``log_z``: per token, or empty where the run needs none of them.
     ``log_potential``: log of the product of the potentials so far (log R for a telescoping one); None: not scored.
     ``log_potentials``: its running value at the end of each block (product potentials only), for moves that cut.
+    ``at_most``: no continuation has a higher reward.
     """
 
     token_ids: tuple[int, ...] = ()
@@ -28,6 +30,7 @@ class Path:
     log_potentials: tuple[float, ...] = ()
     reward: float | None = None
     detail: Mapping[str, Any] = field(default_factory=dict)
+    at_most: float = math.inf
 
     def __len__(self) -> int:
         return len(self.token_ids)
@@ -51,8 +54,26 @@ class Path:
             log_potentials=kept,
         )
 
+    def can_reach(self, reward: float) -> bool:
+        """Whether it has this reward, or may still come to it."""
+        if self.finished:
+            return self.reward is not None and self.reward >= reward
+        return self.at_most >= reward
+
     def scored(
-        self, log_potential: float, log_potentials: tuple[float, ...], reward: float | None, detail: Mapping[str, Any]
+        self,
+        log_potential: float,
+        log_potentials: tuple[float, ...] = (),
+        reward: float | None = None,
+        detail: Mapping[str, Any] | None = None,
+        at_most: float = math.inf,
     ) -> Path:
         """The same path with what its potential said."""
-        return replace(self, log_potential=log_potential, log_potentials=log_potentials, reward=reward, detail=detail)
+        return replace(
+            self,
+            log_potential=log_potential,
+            log_potentials=log_potentials,
+            reward=reward,
+            detail=detail or {},
+            at_most=at_most,
+        )

@@ -132,18 +132,18 @@ _ALL = (
     ),
     Preset(
         "search",
-        "the fewest tokens to an answer with full reward: small passes until there is one, else a vote",
+        "the fewest tokens to an answer with full reward: growing passes until there is one, else a vote",
         {
-            "n_particles": 2,
-            "n_sweeps": 15,
-            "alpha": 2.0,
-            "block_size": 64,
+            "n_particles": 16,
+            "first_pass": 1,
+            "alpha": 4.0,
+            "block_size": 32,
             "reward_scale": 20.0,
             "stop_at_reward": 1.0,
             "selection": "vote",
             "extractor": "behaviour",
         },
-        without_reward={"n_particles": 16, "n_sweeps": 1, "extractor": "text"},
+        without_reward={"first_pass": None, "extractor": "text"},
     ),
 )
 

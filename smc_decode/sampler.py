@@ -168,6 +168,7 @@ class _Run:
         )
         self.population: Population = []
         self.passes: list[Population] = []
+        self.set_aside: Population = []
         self.pinned: list[LiveSequence] = []
         self.record = _Record()
         self.stopped: StopCause = "complete"
@@ -181,19 +182,16 @@ class _Run:
     # ---- the run ----------------------------------------------------------------------------------------------
 
     async def events(self) -> AsyncIterator[Event]:
-        """One SMC pass, then conditional passes where sweeps were asked for."""
+        """One SMC pass, or growing ones, then conditional passes where sweeps were asked for."""
         config = self.config
         yield Started(config.n_particles, self.n_blocks, len(self.prompt))
         root = await self.proposer.open(self.prompt)
         self.pinned = [root]
-        self.population = [LiveParticle(Path(), root) for _ in range(config.n_particles)]
-        try:
-            async for event in self._pass():
-                yield event
-        except BudgetSpent as spent:
-            self.stopped = spent.cause
-        log_z = log_mean_exp(log_weights(self.population))
-        self.passes = [self.population]
+        for size in config.pass_sizes:
+            if self.stopped == "complete":
+                async for event in self._fresh_pass(root, size):
+                    yield event
+        log_z = log_mean_exp(log_weights([particle for drawn in self.passes for particle in drawn]))
         for _ in range(config.n_sweeps - 1):
             if self.stopped != "complete":
                 break
@@ -204,6 +202,32 @@ class _Run:
             except BudgetSpent as spent:
                 self.population, self.stopped = before, spent.cause
         yield Finished(await self._result(log_z))
+
+    async def _fresh_pass(self, root: LiveSequence, size: int) -> AsyncIterator[Event]:
+        """An SMC pass of ``size`` particles, independent of those before it: their particles make one population."""
+        self.population = [LiveParticle(Path(), root) for _ in range(size)]
+        self.record = _Record()
+        self.set_aside = []
+        try:
+            async for event in self._pass():
+                yield event
+        except BudgetSpent as spent:
+            self.stopped = spent.cause
+        except AllParticlesDead:
+            dead = [replace(particle, log_weight=-math.inf) for particle in self.population]
+            if sum(map(len, self.passes)) + size == self.config.n_particles and not self._any_alive():
+                raise
+            self.population = dead
+        if self.stopped in ("max_total_tokens", "deadline") and self._any_alive():
+            self.population = self.passes[-1]  # what a budget cut short is no match for what is complete
+            return
+        if self.set_aside:
+            self.population = [particle for particle in self.population if particle.alive] + self.set_aside
+        self.passes.append(self.population)
+
+    def _any_alive(self) -> bool:
+        """Whether an earlier pass left anything."""
+        return any(particle.alive for drawn in self.passes for particle in drawn)
 
     async def _pass(self, reference: LiveParticle | None = None) -> AsyncIterator[Event]:
         """Algorithm 1; with a ``reference``, conditional SMC (Andrieu, Doucet and Holenstein 2010)."""
@@ -224,6 +248,8 @@ class _Run:
             if self._reward_reached():
                 self._keep_complete()
                 self.stopped = "reward_reached"
+                return
+            if not self._put_aside():
                 return
             if last or self.stopped != "complete":
                 async for event in self._raise_bridge(block, end):
@@ -322,14 +348,14 @@ class _Run:
         self.population = self.bridge.reweighed(population, but=moved)
         weights = log_weights(self.population)
         if log_sum_exp(weights) == -math.inf:
-            raise AllParticlesDead(block, self.config.n_particles)
+            raise AllParticlesDead(block, len(self.population))
         self.record.ess.append(effective_sample_size(weights))
         self.record.resampled.append(False)
-        self.record.ancestors.append(np.arange(self.config.n_particles))
+        self.record.ancestors.append(np.arange(len(self.population)))
 
     async def _look_ahead(self, steps: Sequence[Step], moved: Sequence[int]) -> dict[int, Estimate]:
         """log L^ of the paths that were extended. Where a budget ends here this block is the last, and L^ = 1."""
-        ahead = [i for i in moved if self.lookout.wanted(steps[i].path)]
+        ahead = [i for i in moved if self.lookout.wanted(steps[i].path) and not self._is_hopeless(steps[i].path)]
         holders = [Holder(steps[i].path, steps[i].sequence, steps[i].carried, i) for i in ahead]
         try:
             async with self.budget.limit(grace=self.stopped == "deadline"):
@@ -342,10 +368,10 @@ class _Run:
 
     def _degenerate(self) -> bool:
         threshold = self.config.ess_threshold
-        return threshold >= 1.0 or self.record.ess[-1] < threshold * self.config.n_particles
+        return threshold >= 1.0 or self.record.ess[-1] < threshold * len(self.population)
 
     def _resample(self, block: int, *, conditional: bool = False) -> Resampled:
-        n = self.config.n_particles
+        n = len(self.population)
         weights = normalise(log_weights(self.population))
         if conditional:
             # The reference survives in slot 0; the others are drawn independently.
@@ -417,6 +443,26 @@ class _Run:
         key = answer_key(self.config.extractor, self.decode)
         return (await asyncio.to_thread(groups, answers, weights, key))[0][0] >= threshold
 
+    def _is_hopeless(self, path: Path) -> bool:
+        """Whether a search in passes has nothing to hope for from this path."""
+        enough = self.config.stop_at_reward
+        return enough is not None and self.config.first_pass is not None and not path.can_reach(enough)
+
+    def _put_aside(self) -> bool:
+        """Take what cannot reach the wanted reward out of the pass, which goes on without it; whether anything is left.
+
+        It is not lost: where nothing better comes, it is what is chosen from (docs/method.md, "Growing passes").
+        """
+        hopeless = [i for i, p in enumerate(self.population) if p.alive and self._is_hopeless(p.path)]
+        if not hopeless:
+            return True
+        self.set_aside += [self.population[i] for i in hopeless]
+        for i in hopeless:
+            self.population[i] = replace(self.population[i], log_weight=-math.inf)
+        left = any(particle.alive for particle in self.population)
+        self.record.ess[-1] = effective_sample_size(log_weights(self.population)) if left else 0.0
+        return left
+
     def _reward_reached(self) -> bool:
         """Whether a complete answer has the reward that ends the search. Only what is alive counts."""
         enough = self.config.stop_at_reward
@@ -434,7 +480,7 @@ class _Run:
         futures = self.lookout.futures(self.population)
         if log_sum_exp([log_weight for _, log_weight in futures]) == -math.inf:
             return
-        shift = math.log(len(futures)) - math.log(self.config.n_particles)
+        shift = math.log(len(futures)) - math.log(len(self.population))
         sequence = self.population[0].sequence
         self.population = [LiveParticle(path, sequence, log_weight + shift) for path, log_weight in futures]
 
@@ -481,12 +527,14 @@ class _Run:
 
     async def _close_block(self, block: int) -> AsyncIterator[Event]:
         """Account, committed text, and the sequences that nobody holds any more."""
-        keep = self.pinned if self.config.n_sweeps > 1 else []
-        keep = keep + [particle.sequence for particle in self.population]
+        further = len(self.config.pass_sizes) > 1 or self.config.n_sweeps > 1
+        keep = list(self.pinned) if further else []
+        keep += [particle.sequence for particle in (*self.population, *self.set_aside)]
+        keep += [particle.sequence for drawn in self.passes for particle in drawn if not particle.path.finished]
         keep += [rollout.sequence for particle in self.population for rollout in particle.rollouts]
         await self.proposer.release(keep)
         yield Progress(block, replace(self.usage))
-        if self.config.rejuvenation.steps == 0 and self.config.n_sweeps == 1:
+        if self.config.rejuvenation.steps == 0 and not further:
             yield Committed(block, common_prefix([particle for particle in self.population if particle.alive]))
 
     # ---- the end ----------------------------------------------------------------------------------------------
@@ -496,34 +544,24 @@ class _Run:
         cut_short = self.stopped in ("max_total_tokens", "deadline")
         if cut_short and any(particle.active and particle.rollouts for particle in self.population):
             self._take_rollouts()
-        # A draw is one of the last pass; to search or to vote is to look at all that was drawn.
+        # Of sweeps a draw is one of the last; to search or to vote is to look at all that was drawn.
         population = self.population
-        if len(self.passes) > 1 and config.selection != "sample":
-            population = [particle for swept in self.passes for particle in swept]
-        weights = normalise(log_weights(population))
-        particles = [
-            Particle(
-                token_ids=p.path.token_ids,
-                log_weight=p.log_weight,
-                weight=float(weight),
-                finished=p.path.finished,
-                reward=p.path.reward,
-                finish_reason=p.path.finish_reason,
-                logprobs=p.path.logprobs,
-                detail=p.path.detail,
-            )
-            for p, weight in zip(population, weights, strict=True)
-        ]
+        if len(self.passes) > 1 and (config.n_sweeps == 1 or config.selection != "sample"):
+            population = [particle for drawn in self.passes for particle in drawn]
+        weights = normalise(log_weights(population)).tolist()
+        particles = [_particle(p, weight) for p, weight in zip(population, weights, strict=True)]
         if config.selection == "vote":  # extractors may take their time over hostile text: not in the event loop
             draws = await asyncio.to_thread(select, particles, config, self.n_draws, self.rng, self.decode)
         else:
             draws = select(particles, config, self.n_draws, self.rng, self.decode)
+        if not cut_short and config.first_pass is not None:
+            await self._bring_to_end(population, particles, draws)
         if self.decode is not None:
             draws = [replace(draw, text=self.decode(draw.token_ids)) for draw in draws]
         self.usage.answer = sum(len(draw.token_ids) for draw in draws)
         moving = config.rejuvenation.steps > 0
         heuristic = moving and config.rejuvenation.mode == "paper"
-        searched = self.stopped == "reward_reached"
+        searched = self.stopped == "reward_reached" or any(map(self._is_hopeless, (p.path for p in population)))
         adaptive = moving and (config.rejuvenation.when == "resampled" or self.floor.adaptive)
         return SMCResult(
             particles=particles,
@@ -541,6 +579,42 @@ class _Run:
             and self.stopped == "complete",
             warnings=[f"{self.stopped} ran out: this is the best current estimate"] if cut_short else [],
         )
+
+    async def _bring_to_end(self, population: Population, particles: list[Particle], draws: list[Particle]) -> None:
+        """Complete the answers among those that were set aside; in place."""
+        chosen = {id(draw) for draw in draws}
+        waiting = [i for i, p in enumerate(particles) if id(p) in chosen and not p.finished]
+        jobs = []
+        for slot, i in enumerate(waiting):
+            path, sequence = population[i].path, population[i].sequence
+            fork = await self.proposer.fork(sequence, len(path))
+            jobs.append(Job(path, fork, self.config.max_tokens, self._seed(slot), self.bridge.temperature))
+        try:
+            drawn = await self._draw(jobs)
+            async with self.budget.limit(grace=True):
+                paths = await self.scorer.score(list(drawn.values()))
+        except BudgetSpent as spent:
+            self.stopped = spent.cause
+            return
+        for job, path in zip(drawn, paths, strict=True):
+            i = waiting[job]
+            whole = _particle(replace(population[i], path=path), particles[i].weight)
+            draws[:] = [whole if draw is particles[i] else draw for draw in draws]
+            particles[i] = whole
+
+
+def _particle(live: LiveParticle, weight: float) -> Particle:
+    path = live.path
+    return Particle(
+        token_ids=path.token_ids,
+        log_weight=live.log_weight,
+        weight=weight,
+        finished=path.finished,
+        reward=path.reward,
+        finish_reason=path.finish_reason,
+        logprobs=path.logprobs,
+        detail=path.detail,
+    )
 
 
 def _check_context(engine: Engine, prompt_tokens: int, config: SMCConfig) -> None:

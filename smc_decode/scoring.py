@@ -48,7 +48,7 @@ class Scorer:
         Raises PotentialError for NaN or +inf, RewardFailure when the reward itself failed.
         """
         if self._potential is None:
-            return [path if path.log_potential is not None else path.scored(0.0, (), None, {}) for path in paths]
+            return [path if path.log_potential is not None else path.scored(0.0) for path in paths]
         wanted = [() if path.log_potential is not None else self._boundaries(path) for path in paths]
         answers = await self._ask([(path, end) for path, ends in zip(paths, wanted, strict=True) for end in ends])
         scored = []
@@ -77,14 +77,14 @@ class Scorer:
     def _put(self, path: Path, answers: Sequence[Evaluation]) -> Path:
         if not answers:  # a terminal potential says nothing of an unfinished sequence: psi = 1
             total = path.log_potentials[-1] if path.log_potentials else 0.0
-            return path.scored(total, path.log_potentials, None, {})
+            return path.scored(total, path.log_potentials)
         last = answers[-1]
         if self._kind != "product":
-            return path.scored(last.log_value, (), _shown(last, last.log_value), last.detail)
+            return path.scored(last.log_value, (), _shown(last, last.log_value), last.detail, last.at_most)
         totals = list(path.log_potentials)
         for answer in answers:
             totals.append((totals[-1] if totals else 0.0) + answer.log_value)
-        return path.scored(totals[-1], tuple(totals), _shown(last, totals[-1]), last.detail)
+        return path.scored(totals[-1], tuple(totals), _shown(last, totals[-1]), last.detail, last.at_most)
 
     async def _ask(self, questions: Sequence[tuple[Path, int]]) -> list[Evaluation]:
         self._early.clear()

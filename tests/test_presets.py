@@ -66,8 +66,8 @@ def test_a_search_stops_at_full_reward_and_votes_by_behaviour():
     config = preset("search")
     assert config.stop_at_reward == 1.0
     assert (config.selection, config.extractor) == ("vote", "behaviour")
-    assert 1 + config.n_sweeps * (config.n_particles - 1) == 16  # answers at most
-    assert preset("search", reward=False).n_sweeps == 1
+    assert config.pass_sizes == [1, 1, 2, 4, 8]
+    assert preset("search", reward=False).pass_sizes == [16]
 
 
 def test_overrides_are_merged_into_nested_parts():

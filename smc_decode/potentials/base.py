@@ -49,11 +49,13 @@ class Prefix:
 @dataclass(frozen=True, slots=True)
 class Evaluation:
     """A potential's answer for one prefix: ``log_value`` (log psi or log R by kind), the reward shown to users
-    (None: the log of the potentials' product is shown), and how it came about (JSON-able)."""
+    (None: the log of the potentials' product is shown), how it came about (JSON-able), and ``at_most``, a bound on the
+    reward of whatever the prefix becomes (inf: not known)."""
 
     log_value: float
     reward: float | None = None
     detail: Mapping[str, Any] = field(default_factory=dict)
+    at_most: float = math.inf
 
 
 class Potential(Protocol):
@@ -88,10 +90,11 @@ class Potential(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Reward:
-    """A source's answer: r in [0, 1] and how it came about."""
+    """A source's answer: r in [0, 1], how it came about, and the most that a continuation of this prefix can have."""
 
     value: float
     detail: Mapping[str, Any] = field(default_factory=dict)
+    at_most: float = 1.0
 
 
 class RewardSource(Protocol):
@@ -148,4 +151,4 @@ class RewardPotential:
         rewards = await self.source.rewards(batch)
         if len(rewards) != len(batch):
             raise RewardFailure(f"reward {self.name!r} gave {len(rewards)} rewards for {len(batch)} prefixes")
-        return [Evaluation(self.reward_scale * r.value, r.value, r.detail) for r in rewards]
+        return [Evaluation(self.reward_scale * r.value, r.value, r.detail, r.at_most) for r in rewards]

@@ -72,7 +72,8 @@ class JsonSchema:
         try:
             value, whole = read(text[:MAX_TEXT], prefix.finished)
         except ValueError as error:
-            return Reward(0.0, {"basis": "json", "json": False, "note": str(error)})
+            # a further fenced block may still be the one
+            return Reward(0.0, {"basis": "json", "json": False, "note": str(error)}, float(options.fenced))
         detail: dict[str, Any] = {"basis": "json", "json": True, "complete": prefix.finished}
         if value is None and not whole:
             violations, first = 0, ""
@@ -92,7 +93,8 @@ class JsonSchema:
         part = 0.0 if violations else 1.0 if prefix.finished else options.pending
         if violations:
             detail |= {"violations": violations, "note": first}
-        return Reward(options.syntax_weight + (1.0 - options.syntax_weight) * part, detail)
+        weight = options.syntax_weight
+        return Reward(weight + (1.0 - weight) * part, detail, weight if violations and not options.fenced else 1.0)
 
 
 def read(text: str, finished: bool) -> tuple[Any, bool]:

@@ -119,14 +119,14 @@ class StdinTests:
     def _reward(self, program: Program, tally: Tally | None) -> Reward:
         detail: dict[str, Any] = {"basis": "cases", "syntax": program.syntax, "complete": program.complete}
         if not program.syntax:
-            return Reward(0.0, {**detail, "note": "no valid Python"})
+            return Reward(0.0, {**detail, "note": "no valid Python"}, at_most=0.0)
         if tally is None:
-            share = 0.0 if program.complete else self.options.pending
+            share, most = (0.0, 0.0) if program.complete else (self.options.pending, 1.0)
         else:
-            share = tally.share(self.options.pending)
+            share, most = tally.share(self.options.pending), tally.share(1.0)
             detail |= {"passed": tally.passed, "undecided": tally.undecided, "total": tally.total}
         weight = self.options.syntax_weight
-        return Reward(weight + (1.0 - weight) * share, detail)
+        return Reward(weight + (1.0 - weight) * share, detail, weight + (1.0 - weight) * most)
 
 
 def _lines(text: str) -> list[str]:

@@ -247,18 +247,18 @@ class UnitTests:
             "passed": 0, "undecided": None, "total": None,
         }  # fmt: skip
         if not program.syntax:
-            return Reward(0.0, {**detail, "note": "no valid Python"})
+            return Reward(0.0, {**detail, "note": "no valid Python"}, at_most=0.0)
         if tally is None:
-            share = 0.0 if program.complete else self.options.pending
+            share, most = (0.0, 0.0) if program.complete else (self.options.pending, 1.0)
         else:
-            share = tally.share(self.options.pending)
+            share, most = tally.share(self.options.pending), tally.share(1.0)
             detail |= {"passed": tally.passed, "undecided": tally.undecided, "total": tally.total}
             if tally.note and program.ended:
                 detail["note"] = tally.note
             if tally.behaviour:
                 detail["behaviour"] = tally.behaviour
         weight = self.options.syntax_weight
-        return Reward(weight + (1.0 - weight) * share, detail)
+        return Reward(weight + (1.0 - weight) * share, detail, weight + (1.0 - weight) * most)
 
 
 def create(

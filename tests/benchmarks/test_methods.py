@@ -43,22 +43,10 @@ def test_budgets_run_every_method_at_every_n_but_independent_ones_at_the_largest
     assert labels == ["base N=1", "best-of-n N=4", "smc N=1", "smc N=2", "smc N=4"]
 
 
-@pytest.mark.parametrize(("n", "particles", "passes"), [(1, 1, 1), (2, 2, 1), (4, 2, 3), (16, 2, 15)])
-def test_a_search_gets_further_passes_rather_than_more_particles(n, particles, passes):
-    method = parse_method("search", n)
-    config = method.config(reward=True)
-    assert (config.n_particles, config.n_sweeps) == (particles, passes)
-    assert method.label == f"search N={n}"
-
-
-def test_a_search_may_say_its_own_number_of_particles():
-    config = parse_method("search:n_particles=4", 16).config(reward=True)
-    assert (config.n_particles, config.n_sweeps) == (4, 5)
-
-
-def test_budgets_of_a_search_are_passes():
-    labels = [method.label for method in plan(["search"], 16, [1, 4, 16])]
-    assert labels == ["search N=1", "search N=4", "search N=16"]
+def test_a_search_at_n_draws_at_most_n_answers_in_passes():
+    method = parse_method("search", 8)
+    assert method.config(reward=True).pass_sizes == [1, 1, 2, 4]
+    assert method.label == "search N=8"
 
 
 def test_every_default_method_exists():
