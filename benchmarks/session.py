@@ -19,6 +19,7 @@ from benchmarks.records import RunWriter
 from benchmarks.report import write_reports
 from benchmarks.runner import HIDDEN_TESTS, Task, jobs_of, pilot_particles, reward_for, run_jobs
 from benchmarks.settings import Settings, SettingsError
+from benchmarks.shared_draws import SharedDraws
 from benchmarks.solvers import EngineSolver, ServerSolver, Solver
 from smc_decode.engines.base import Engine
 from smc_decode.models import BUNDLED_MODEL, resolve_model
@@ -114,7 +115,7 @@ async def _solver(settings: Settings, sandbox: Sandbox | None, engine: Engine | 
     else:
         model = {"model": engine.info.model, "digest": "none", "engine": engine.info.name}
     catalogue = RewardCatalogue.default(sandbox=sandbox, engine=engine, allow_client_tests=True)
-    return EngineSolver(engine, catalogue), model
+    return EngineSolver(SharedDraws(engine), catalogue), model
 
 
 async def _vllm(settings: Settings) -> tuple[Engine, dict[str, Any]]:
