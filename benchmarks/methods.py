@@ -44,6 +44,12 @@ class Method:
         return f"{self.spec} N={self.n_particles}"
 
     @property
+    def width(self) -> int:
+        """About how many sequences it has at a time: of growing passes the mean."""
+        sizes = self.config(reward=True).pass_sizes
+        return -(-sum(sizes) // len(sizes))
+
+    @property
     def independent(self) -> bool:
         """Whether its particles are independent draws, so that any k of them are a run with N=k."""
         return PRESETS[self.preset].one_block and self.config(reward=True).rejuvenation.steps == 0

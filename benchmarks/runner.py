@@ -132,7 +132,7 @@ class _Room:
         self._loop_tasks: set[asyncio.Task[None]] = set()
 
     def _size(self, job: Job) -> int:
-        return job.method.n_particles
+        return job.method.width
 
     def _fits(self, job: Job) -> bool:
         if self._parallel is not None:

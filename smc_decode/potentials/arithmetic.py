@@ -89,4 +89,6 @@ class Arithmetic:
         wrong = next((claim for claim, verdict in claims if verdict == "fails"), None)
         if wrong is not None:
             detail["first_wrong"] = f"{wrong.left} = {wrong.right}"[:200]
-        return Reward(held / len(claims) if claims else self.options.empty, detail)
+        failed = len(claims) - held
+        at_most = 1.0 - failed / self.options.max_equalities  # if all that is still looked at holds
+        return Reward(held / len(claims) if claims else self.options.empty, detail, at_most)

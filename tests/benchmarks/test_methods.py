@@ -47,6 +47,7 @@ def test_a_search_at_n_draws_at_most_n_answers_in_passes():
     method = parse_method("search", 8)
     assert method.config(reward=True).pass_sizes == [1, 1, 2, 4]
     assert method.label == "search N=8"
+    assert (method.width, parse_method("best-of-n", 8).width) == (2, 8)
 
 
 def test_every_default_method_exists():

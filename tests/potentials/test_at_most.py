@@ -1,0 +1,104 @@
+"""Reward.at_most: no continuation of a prefix has a higher reward, and what has failed for good is known early."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from smc_decode.potentials.arithmetic import Arithmetic
+from smc_decode.potentials.base import RewardPotential
+from smc_decode.potentials.json_schema import JsonSchema, JsonSchemaOptions
+from smc_decode.potentials.options import RewardRequest
+from smc_decode.potentials.stdin_tests import StdinTestOptions, StdinTests
+from smc_decode.potentials.unit_tests import UnitTestOptions, create
+from smc_decode.potentials.workers import WorkerPool
+from smc_decode.sandbox import Sandbox, SandboxUnavailable
+from tests.potentials.answers import answer
+
+PROMPT = 'def double(x):\n    """Twice x."""\n'
+TESTS = ("assert double(1) == 2", "assert double(0) == 0", "assert double(-3) == -6")
+CODE = [
+    "    return 2 * x\n\n\nprint(double(4))\n",
+    "    if x == 1:\n        return 3\n    return 2 * x\n",
+    "    return helper(x)\n\ndef helper(x):\n    return x + x\n",
+    "    y = x +\n    return y\n",
+]
+MESSAGES = [
+    "So:\n```python\ndef double(x):\n    return x * x\n```\nThis squares it, and\n```python\nprint(double(2))\n```\n",
+    "```python\ndef double(x):\n    return x + x\n```\nDone.",
+]
+SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"], "additionalProperties": False}
+JSON = ['{"a": 12}', '{"a": "twelve"}', '{"b": 1, "a": 2}', "{'a': 1}", "{}"]
+SUMS = ["2 + 2 = 4, so 4 * 5 = 20 and 20 - 1 = 19.", "2 + 2 = 5, so 5 * 5 = 25 and 25 - 1 = 24.", "No sum is made."]
+
+
+@pytest.fixture(scope="module")
+def sandbox():
+    try:
+        made = Sandbox()
+    except SandboxUnavailable as error:
+        pytest.skip(str(error))
+    with made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def workers():
+    pool = WorkerPool(1)
+    yield pool
+    pool.close()
+
+
+async def bounds(source, text, step):
+    """The bounds of the prefixes of ``text``, and the reward of the whole."""
+    cuts = range(0, len(text), step)
+    prefixes = await source.rewards([answer(text[:cut], False) for cut in cuts])
+    [whole] = await source.rewards([answer(text, True)])
+    return [prefix.at_most for prefix in prefixes], whole.value
+
+
+async def check(source, texts, step=3):
+    early = 0
+    for text in texts:
+        most, reward = await bounds(source, text, step)
+        assert all(later <= earlier + 1e-12 for earlier, later in itertools.pairwise(most))
+        assert min(most) >= reward - 1e-12
+        early += reward < 1.0 and most[-1] < 1.0
+    assert early  # at least one failure showed before its end
+
+
+async def test_unit_tests_bound_what_continuations_and_messages_can_get(sandbox):
+    for texts, style in ((CODE, "continuation"), (MESSAGES, "message")):
+        options = UnitTestOptions(tests=TESTS, answer=style)
+        await check(create(options, RewardRequest(PROMPT), sandbox), texts)
+
+
+async def test_programs_that_print_are_bounded_by_the_cases_that_they_failed(sandbox):
+    options = StdinTestOptions.model_validate({"cases": [{"stdin": "3\n", "stdout": "6\n"}]})
+    source = StdinTests(options, RewardRequest(""), sandbox)
+    programs = ["n = int(input())\nprint(n * n)\nprint('done')\n", "n = int(input())\nprint(2 * n)\n"]
+    await check(source, [f"```python\n{program}```\n" for program in programs], step=2)
+
+
+async def test_a_wrong_sum_is_never_mended(workers):
+    await check(Arithmetic(workers), SUMS)
+
+
+async def test_json_that_violates_its_schema_does_so_for_good(workers):
+    await check(
+        JsonSchema(JsonSchemaOptions.model_validate({"schema": SCHEMA, "fenced": False}), workers), JSON, step=1
+    )
+
+
+async def test_json_in_a_fence_may_be_followed_by_a_better_one(workers):
+    source = JsonSchema(JsonSchemaOptions.model_validate({"schema": SCHEMA, "fenced": True}), workers)
+    text = '```json\n{"b": 1}\n```\nOr rather:\n```json\n{"a": 1}\n```\n'
+    most, reward = await bounds(source, text, 4)
+    assert reward == 1.0
+    assert min(most) == 1.0
+
+
+async def test_a_potential_passes_the_bound_on(workers):
+    [evaluation] = await RewardPotential(Arithmetic(workers), 5.0).evaluate([answer(SUMS[1], False)])
+    assert evaluation.at_most < 1.0
