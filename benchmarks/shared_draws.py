@@ -96,4 +96,5 @@ def _key(request: Extend) -> Hashable:
     return (
         sequence.prompt_token_ids, tuple(sequence.token_ids), request.max_new_tokens, request.temperature, request.seed,
         request.alpha, request.logprobs, request.proposal_logprobs, request.stop_token_ids, shaping,
+        request.excluded,
     )  # fmt: skip

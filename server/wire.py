@@ -68,6 +68,7 @@ def usage_json(usage: Usage) -> dict[str, int]:
         "rollout": usage.rollout,
         "mh": usage.mh,
         "reused": usage.reused,
+        "drafted": usage.drafted,
         "prompt_computed": usage.prompt_computed,
         "prompt_cached": usage.prompt_cached,
         "reward_calls": usage.reward_calls,

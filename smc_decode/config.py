@@ -87,6 +87,8 @@ class SMCConfig(_Part):
     by then, up to ``n_particles`` (docs/method.md, "Growing passes"); None: all at once.
     ``stop_at_reward``: end the run at the first complete answer with at least this reward, between blocks and between
     passes: a search mode, which saves the tokens of whatever is easy (docs/method.md, "Stopping at a reward").
+    ``draft_draws``: begin draws like earlier ones of the run with the right probability, rather than draw the same
+    tokens again: the same law for fewer tokens (docs/method.md, "Drafts"). Without effect where the engine cannot.
     """
 
     n_particles: int = Field(16, ge=1, le=4096)
@@ -106,6 +108,7 @@ class SMCConfig(_Part):
     n_sweeps: int = Field(1, ge=1, le=100)
     first_pass: int | None = Field(None, ge=1)
     stop_at_reward: Finite | None = None
+    draft_draws: bool = True
     max_total_tokens: int | None = Field(None, ge=1)
     deadline_s: Finite | None = Field(None, gt=0)
 

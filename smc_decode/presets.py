@@ -138,6 +138,7 @@ _ALL = (
             "first_pass": 1,
             "alpha": 4.0,
             "block_size": 32,
+            "ess_threshold": 0.0,
             "reward_scale": 20.0,
             "stop_at_reward": 1.0,
             "selection": "vote",

@@ -7,6 +7,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from smc_decode.config import SMCConfig
+from smc_decode.draw_tree import NO_DRAFT, Draft, DrawTree
 from smc_decode.engines.base import (
     NO_SHAPING,
     Continuation,
@@ -46,12 +47,21 @@ class Proposer:
         self._config = config
         self._law = law
         self._usage = usage
+        self._tree = DrawTree() if self._drafts(config) else None
         self._logprobs = law.needs_logprobs or keep_logprobs
         # Engines know the common case by identity.
         self._shaping = NO_SHAPING if config.shaping == NO_SHAPING else config.shaping
         self._stop = StopStrings(config.stop, engine.tokenizer)
         self._live: dict[int, LiveSequence] = {}
         self._check_engine()
+
+    def _drafts(self, config: SMCConfig) -> bool:
+        """Whether this run draws from the same prefixes again, in a way for which drafts are exact."""
+        again = (
+            len(config.pass_sizes) > 1 or config.n_sweeps > 1 or config.lookahead.rollouts or config.rejuvenation.steps
+        )
+        able = self._engine.info.excludes and config.temperature > 0 and not config.shaping.truncates
+        return config.draft_draws and bool(again) and able
 
     def _check_engine(self) -> None:
         config, info = self._config, self._engine.info
@@ -92,35 +102,63 @@ class Proposer:
         paths: dict[int, Path] = {} if done is None else done
         if not jobs:
             return []
+
+        async def put(index: int, continuation: Continuation) -> None:
+            path, cut = self._stop.apply(self._grown(jobs[index], continuation))
+            if cut:
+                await self._engine.rewind(jobs[index].sequence, len(path))
+            paths[index] = path
+            if arrived is not None:
+                arrived(index, path)
+
+        drafts = [self._draft(job) for job in jobs]
+        for index, draft in enumerate(drafts):
+            if draft.complete:
+                await put(index, draft.continued(None))
+        left = [index for index, draft in enumerate(drafts) if not draft.complete]
+        if not left:
+            return [paths[index] for index in range(len(jobs))]
         self._usage.engine_calls += 1
-        requests = [self._request(job) for job in jobs]
+        requests = [self._request(jobs[index], drafts[index]) for index in left]
         async with aclosing(self._engine.extend(requests)) as stream:
-            async for index, continuation in stream:
+            async for number, continuation in stream:
+                index = left[number]
                 drawn = len(continuation.token_ids)
                 setattr(self._usage, account, getattr(self._usage, account) + drawn)
                 self._usage.prompt_cached += continuation.prompt_cached
                 self._usage.prompt_computed += continuation.prompt_computed
-                path, cut = self._stop.apply(self._grown(jobs[index], continuation))
-                if cut:
-                    await self._engine.rewind(jobs[index].sequence, len(path))
-                paths[index] = path
-                if arrived is not None:
-                    arrived(index, path)
+                continuation = drafts[index].continued(continuation)
+                if self._tree is not None and self._is_matched(jobs[index]):
+                    self._tree.add(jobs[index].path.token_ids, continuation)
+                await put(index, continuation)
         return [paths[index] for index in range(len(jobs))]
 
-    def _request(self, job: Job) -> Extend:
-        config = self._config
-        matched = abs(config.alpha * job.temperature - 1.0) < 1e-12
+    def _draft(self, job: Job) -> Draft:
+        """The job's beginning, as far as earlier draws decide it; its sequence then has it already."""
+        if self._tree is None or not self._is_matched(job):
+            return NO_DRAFT
+        draft = self._tree.draft(job.path.token_ids, job.end - len(job.path), job.seed)
+        job.sequence.token_ids.extend(draft.token_ids)
+        self._usage.drafted += len(draft.token_ids)
+        return draft
+
+    def _is_matched(self, job: Job) -> bool:
+        return abs(self._config.alpha * job.temperature - 1.0) < 1e-12
+
+    def _request(self, job: Job, draft: Draft) -> Extend:
+        config, matched = self._config, self._is_matched(job)
+        drafting = self._tree is not None and matched
         return Extend(
             sequence=job.sequence,
-            max_new_tokens=job.end - len(job.path),
+            max_new_tokens=job.end - len(job.path) - len(draft.token_ids),
             temperature=job.temperature,
             seed=job.seed,
             alpha=config.alpha if self._law.needs_log_z and not matched else None,
-            logprobs=self._logprobs,
-            proposal_logprobs=self._law.needs_logprobs,
+            logprobs=self._logprobs or drafting,
+            proposal_logprobs=self._law.needs_logprobs or drafting,
             stop_token_ids=config.stop_token_ids,
             shaping=self._shaping,
+            excluded=draft.excluded,
         )
 
     def _grown(self, job: Job, drawn: Continuation) -> Path:

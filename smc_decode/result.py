@@ -16,13 +16,15 @@ StopCause = Literal["complete", "early_stop", "reward_reached", "max_total_token
 class Usage:
     """Every token and call of a run. ``answer`` are the tokens of the returned answer; ``sampled`` every token
     drawn for particles, ``rollout`` and ``mh`` those drawn for lookahead and moves (``sampled`` has neither);
-    ``reused`` rollout tokens that became part of a particle or of a next rollout, at no cost."""
+    ``reused`` rollout tokens that became part of a particle or of a next rollout, at no cost; ``drafted`` tokens of
+    draws that began like earlier ones and were not drawn again."""
 
     answer: int = 0
     sampled: int = 0
     rollout: int = 0
     mh: int = 0
     reused: int = 0
+    drafted: int = 0
     prompt_computed: int = 0
     prompt_cached: int = 0
     reward_calls: int = 0

@@ -66,7 +66,8 @@ NO_SHAPING = Shaping()
 class LiveSequence:
     """A sequence that an engine keeps: its prompt and the tokens generated so far.
 
-    Engines subclass it to hang their own state on it. ``token_ids`` excludes the prompt.
+    Engines subclass it to hang their own state on it. ``token_ids`` excludes the prompt; tokens that were drawn before
+    may be appended to it, and the next call of ``extend`` goes on after them.
     """
 
     __slots__ = ("prompt_token_ids", "token_ids")
@@ -83,7 +84,8 @@ class Extend:
     ``temperature`` 0 is greedy. ``alpha``: when given, the continuation carries log z_t = log sum_v p(v)^alpha
     for each token (over the truncated support). ``logprobs`` False says that no log-probability is needed
     (Target I at temperature 1/alpha), so that an engine may skip the work; ``proposal_logprobs`` False that log q is
-    not (a reward reads log p, the weights need neither).
+    not (a reward reads log p, the weights need neither). ``excluded``: the first token is none of these, and its log q
+    is among what is left; for engines whose info says ``excludes``, and without truncation.
     """
 
     sequence: LiveSequence
@@ -95,6 +97,7 @@ class Extend:
     proposal_logprobs: bool = True
     stop_token_ids: tuple[int, ...] = ()
     shaping: Shaping = NO_SHAPING
+    excluded: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +132,8 @@ class EngineInfo:
     """Tokens of one prefix-cache block; 0 where there is none."""
     exact_log_z: bool = True
     """Whether log z is available for any alpha; False: only where temperature = 1/alpha."""
+    excludes: bool = False
+    """Whether :attr:`Extend.excluded` is heeded."""
     max_logprobs: int = 0
     """Most alternatives a ``top_logprobs`` request may ask for; 0: none."""
 

@@ -247,6 +247,8 @@ class RemoteEngine:
                 f"{len(prompt)} tokens and {request.max_new_tokens} more exceed the model's context of {limit}: "
                 "shorten the prompt or lower max_tokens"
             )
+        if request.excluded:
+            raise EngineRequestError("a remote server cannot exclude tokens from the first draw alone")
         columns = columns_of(request, weighs=self._info.exact_log_z)
         check_token_ids(self._info, request.stop_token_ids, "stop_token_ids", empty=True)
         check_token_ids(self._info, list(shaping.logit_bias), "logit_bias", empty=True)

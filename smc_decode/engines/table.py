@@ -44,6 +44,14 @@ class _Law:
         self.log_q: list[float] = log_q.tolist()
         self.log_p: list[float] = log_p.tolist()
 
+    def without(self, excluded: Sequence[int]) -> _Law:
+        """The law of what is left when these tokens are not drawn; log p stays."""
+        log_q = np.array(self.log_q)
+        log_q[list(excluded)] = -np.inf
+        left = _Law(log_q - log_sum_exp(log_q), 1.0, NO_SHAPING)
+        left.log_p = self.log_p
+        return left
+
     def log_z(self, alpha: float) -> float:
         """log of the sum over the support of p^alpha."""
         log_p = np.asarray(self.log_p)
@@ -104,6 +112,7 @@ class TableEngine:
             eos_token_ids=() if eos_token_id is None else (eos_token_id,),
             max_model_len=max_model_len,
             exact_log_z=True,
+            excludes=True,
             max_logprobs=min(20, vocab_size),
         )
 
@@ -152,6 +161,8 @@ class TableEngine:
                 token, log_q = int(np.argmax(law.log_q)), 0.0
             else:
                 law = self._law(prefix, request.temperature, request.shaping)
+                if request.excluded and not token_ids:
+                    law = law.without(request.excluded)
                 token = bisect_right(law.cumulative, uniform)
                 log_q = law.log_q[token]
             sequence.token_ids.append(token)

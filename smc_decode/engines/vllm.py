@@ -77,6 +77,7 @@ class VLLMEngine:
             max_model_len=ready.max_model_len,
             cache_block_size=ready.block_size,
             exact_log_z=ready.exact_sampler,
+            excludes=ready.exact_sampler,
             max_logprobs=_MOST_ALTERNATIVES,
         )
         self.counters = Counters()
@@ -189,6 +190,8 @@ class VLLMEngine:
         temperature = self._temperature(request.temperature)
         self._check_shaping(shaping)
         check_token_ids(self._info, request.stop_token_ids, "stop_token_ids", empty=True)
+        if request.excluded and not self._exact:
+            raise EngineRequestError("this vLLM's sampler cannot exclude tokens from the first draw alone")
         columns = self._columns(request)
         stops = set(request.stop_token_ids)
         if not shaping.ignore_eos:
@@ -214,6 +217,7 @@ class VLLMEngine:
             frequency_penalty=shaping.frequency_penalty,
             grammar=shaping.grammar,
             generated=len(sequence.token_ids),
+            excluded=list(request.excluded),
         )
 
     def _columns(self, request: Extend) -> str:
@@ -222,6 +226,7 @@ class VLLMEngine:
             return ""
         columns = ""
         shaped = request.shaping is not NO_SHAPING and (request.shaping.truncates or request.shaping.reweights)
+        shaped = shaped or bool(request.excluded)
         if request.temperature > 0 and (request.temperature != 1.0 or shaped):
             columns += "q"
         if request.alpha is not None and not self._follows(request):

@@ -44,6 +44,7 @@ class Generate:
     frequency_penalty: float = 0.0
     grammar: dict[str, Any] | None = None
     generated: int = 0
+    excluded: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,8 @@ ARGUMENT = "smc"
 class Wanted:
     """What one request wants of the sampler.
 
-    ``columns``: of the answers, in order: ``q``, ``z``. ``labels``: log p of these tokens instead.
+    ``columns``: of the answers, in order: ``q``, ``z``. ``labels``: log p of these tokens instead. ``excluded``: the
+    first token is none of these.
     """
 
     seed: int | None = None
@@ -50,6 +51,7 @@ class Wanted:
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
     grammar: dict[str, Any] | None = None
+    excluded: list[int] | None = None
 
 
 class Penalties:
@@ -137,6 +139,8 @@ class Rows(LogitsProcessor):  # type: ignore[misc]
                 row.penalties.apply(logits[index])
             if row.grammar is not None:
                 row.grammar.apply(logits[index])
+            if row.wanted.excluded and not row.output:
+                logits[index, row.wanted.excluded] = -torch.inf
         return logits
 
     def generators(self, batch_size: int) -> dict[int, torch.Generator]:

@@ -446,6 +446,8 @@ def _wanted(job: Generate) -> dict[str, Any]:
         }
     if job.grammar is not None:
         wanted |= {"grammar": job.grammar, "generated": job.generated}
+    if job.excluded:
+        wanted["excluded"] = job.excluded
     return {"smc": wanted} if wanted else {}
 
 

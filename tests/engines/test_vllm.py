@@ -193,6 +193,49 @@ async def test_q_sums_to_one_over_the_support_and_log_z_is_its_sum(
     assert abs(share - q) < 4 * math.sqrt(q * (1 - q) / len(drawn)) + 1e-9
 
 
+async def test_excluded_tokens_are_not_drawn_first_and_q_is_of_what_is_left(
+    vllm_engine: VLLMEngine, prompt: list[int]
+) -> None:
+    await draw(vllm_engine, [Extend(s, 1) for s in await population(vllm_engine, prompt, 2)])
+    free = await draw(
+        vllm_engine, [Extend(s, 1, 0.8, seed=i) for i, s in enumerate(await population(vllm_engine, prompt, 200))]
+    )
+    log_q = {c.token_ids[0]: c.proposal_logprobs[0] for c in free}
+    excluded = tuple(sorted(log_q, key=lambda token: -log_q[token])[:2])
+    mass = sum(math.exp(log_q[token]) for token in excluded)
+    assert 0.05 < mass < 0.999
+    rest = await draw(
+        vllm_engine,
+        [
+            Extend(s, 3, 0.8, seed=i, excluded=excluded)
+            for i, s in enumerate(await population(vllm_engine, prompt, 200))
+        ],
+    )
+    assert not {c.token_ids[0] for c in rest} & set(excluded)
+    log_p = {c.token_ids[0]: c.logprobs[0] for c in free}
+    for c in rest:
+        token = c.token_ids[0]
+        if token in log_q:
+            assert c.proposal_logprobs[0] == pytest.approx(log_q[token] - math.log1p(-mass), abs=0.03)
+            assert c.logprobs[0] == pytest.approx(log_p[token], abs=0.03)
+
+
+async def test_passes_that_begin_alike_are_drawn_once(vllm_engine: VLLMEngine, prompt: list[int]) -> None:
+    """Drafts of a low temperature: fewer tokens, and log q of whole paths as a single draw would have it."""
+    settings = {"n_particles": 8, "first_pass": 1, "alpha": 8.0, "target": "powered", "max_tokens": 24, "block_size": 8}
+    with_drafts, without = [
+        await sample(vllm_engine, prompt, None, SMCConfig(draft_draws=drafts, ess_threshold=0.0, **settings), seed=3)
+        for drafts in (True, False)
+    ]
+    drawn = sum(len(particle.token_ids) for particle in with_drafts.particles)
+    assert with_drafts.usage.sampled + with_drafts.usage.drafted == drawn
+    assert with_drafts.usage.sampled < 0.7 * without.usage.sampled
+    for particle in with_drafts.particles:
+        scores = await vllm_engine.score([*prompt, *particle.token_ids], len(prompt))
+        gaps = np.array(particle.logprobs) - [score.logprob for score in scores]
+        assert np.abs(gaps).mean() < MEAN_ROUNDING
+
+
 async def test_log_p_and_log_z_agree_with_another_implementation(
     vllm_engine: VLLMEngine, bundled_model: str, prompt: list[int]
 ) -> None:

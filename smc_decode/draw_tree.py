@@ -1,0 +1,120 @@
+"""Draws that begin like earlier ones: a tree of what was drawn already, from which a new draw departs.
+
+A second draw from q after the same prefix often begins as the first did. It need not be drawn again: with the earlier
+draw as a draft, a token x is kept with probability q(x), and else drawn from what q leaves of the others. That is
+speculative sampling (Leviathan, Kalman and Matias 2023, arXiv 2211.17192) with a point mass as the draft's law, and
+with several earlier draws the same along a tree. Given all that was drawn before, the new draw has exactly the law q
+(docs/method.md, "Drafts").
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from smc_decode.engines.base import Continuation, FinishReason
+
+
+@dataclass(slots=True)
+class _Node:
+    """A token that was drawn after its parents, with the engine's numbers (``log_q`` None: it was not drawn at this
+    law), and what was drawn after it."""
+
+    logprob: float = 0.0
+    log_q: float | None = None
+    ends: FinishReason | None = None
+    after: dict[int, _Node] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """The beginning of a draw, as far as earlier draws decide it.
+
+    ``excluded``: the next token is none of these, whose q sums to ``mass``. ``complete``: nothing is left to draw.
+    """
+
+    token_ids: tuple[int, ...] = ()
+    logprobs: tuple[float, ...] = ()
+    proposal_logprobs: tuple[float, ...] = ()
+    excluded: tuple[int, ...] = ()
+    mass: float = 0.0
+    ends: FinishReason | None = None
+    complete: bool = False
+
+    def continued(self, drawn: Continuation | None) -> Continuation:
+        """The whole draw. ``drawn``: what the engine drew after it, its first log q among what was not excluded."""
+        if drawn is None:
+            reason: FinishReason = self.ends or "length"
+            return Continuation([*self.token_ids], [*self.logprobs], [*self.proposal_logprobs], [], reason)
+        log_q = list(drawn.proposal_logprobs)
+        if self.excluded and log_q:
+            log_q[0] += math.log1p(-self.mass)
+        return replace(
+            drawn,
+            token_ids=[*self.token_ids, *drawn.token_ids],
+            logprobs=[*self.logprobs, *drawn.logprobs],
+            proposal_logprobs=[*self.proposal_logprobs, *log_q],
+        )
+
+
+NO_DRAFT = Draft()
+
+
+class DrawTree:
+    """What was drawn at one proposal law, for one run."""
+
+    def __init__(self) -> None:
+        self._root = _Node()
+
+    def draft(self, prefix: Sequence[int], length: int, seed: int) -> Draft:
+        """The beginning of a new draw of at most ``length`` tokens after ``prefix``, chosen by ``seed``."""
+        node = self._find(prefix)
+        if node is None or not node.after:
+            return NO_DRAFT
+        rng = random.Random(seed)
+        token_ids: list[int] = []
+        logprobs: list[float] = []
+        log_q: list[float] = []
+        while node.after and len(token_ids) < length:
+            known = {token: math.exp(child.log_q) for token, child in node.after.items() if child.log_q is not None}
+            chosen = _choose(known, rng.random())
+            if chosen is None:
+                mass = math.fsum(known.values())
+                return Draft(tuple(token_ids), tuple(logprobs), tuple(log_q), tuple(known), mass)
+            node = node.after[chosen]
+            token_ids.append(chosen)
+            logprobs.append(node.logprob)
+            log_q.append(node.log_q or 0.0)
+        complete = node.ends is not None or len(token_ids) == length
+        return Draft(tuple(token_ids), tuple(logprobs), tuple(log_q), ends=node.ends, complete=complete)
+
+    def _find(self, prefix: Sequence[int]) -> _Node | None:
+        node: _Node | None = self._root
+        for token in prefix:
+            node = node.after.get(token) if node is not None else None
+        return node
+
+    def add(self, prefix: Sequence[int], drawn: Continuation) -> None:
+        """Remember a whole draw after ``prefix``; the first numbers that were seen of a token stay."""
+        node = self._root
+        for token in prefix:
+            node = node.after.setdefault(token, _Node())
+        numbers = zip(drawn.token_ids, drawn.logprobs, drawn.proposal_logprobs, strict=True)
+        for token, logprob, log_q in numbers:
+            node = node.after.setdefault(token, _Node())
+            if node.log_q is None:
+                node.logprob, node.log_q = logprob, log_q
+        if drawn.finish_reason != "length":
+            node.ends = drawn.finish_reason
+
+
+def _choose(known: Mapping[int, float], uniform: float) -> int | None:
+    """Each known next token with its probability q, None with what is left."""
+    mass = 0.0
+    for token, q in known.items():
+        mass += q
+        if uniform < mass:
+            return token
+    return None
