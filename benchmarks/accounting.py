@@ -22,6 +22,7 @@ class Account:
     rollout: int
     mh: int
     reused: int
+    drafted: int
     prompt_computed: int
     prompt_cached: int
     reward_calls: int
@@ -42,6 +43,7 @@ class Account:
             "rollout",
             "mh",
             "reused",
+            "drafted",
             "prompt_computed",
             "prompt_cached",
             "reward_calls",

@@ -172,6 +172,7 @@ def details(runs: Sequence[RunFile], table: Sequence[Row]) -> list[tuple[str, Ce
         "rollout",
         "mh",
         "reused",
+        "drafted",
         "reward_calls",
         "reward_cached",
         "prompt_computed",

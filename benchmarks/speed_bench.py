@@ -85,9 +85,10 @@ class Bench:
 
 
 def config(**values: Any) -> SMCConfig:
-    """The issue's setting, with changes: every particle draws all its tokens, and every block resamples."""
+    """The setting of all cases, with changes: every particle draws all its tokens, and every block resamples."""
     defaults: dict[str, Any] = {
         "n_particles": N, "max_tokens": T, "block_size": 32, "ess_threshold": 1.0, "ignore_eos": True,
+        "draft_draws": False,
     }  # fmt: skip
     return SMCConfig.model_validate(defaults | values)
 

@@ -125,7 +125,7 @@ class RunMetrics:
     def finished(self, result: SMCResult) -> None:
         self._commit()  # an answer of one block, or one that moves could cut till the end
         usage = result.usage
-        for account in ("answer", "sampled", "rollout", "mh", "reused", "prompt_computed", "prompt_cached"):
+        for account in ("answer", "sampled", "rollout", "mh", "reused", "drafted", "prompt_computed", "prompt_cached"):
             self._metrics.tokens.labels(account).inc(getattr(usage, account))
         self._metrics.rewards.labels("computed").inc(usage.reward_calls)
         self._metrics.rewards.labels("cached").inc(usage.reward_cached)

@@ -33,6 +33,7 @@ async def test_an_answer_has_the_shape_of_openais(client: Client) -> None:
         "rollout",
         "mh",
         "reused",
+        "drafted",
         "prompt_computed",
         "prompt_cached",
         "reward_calls",
