@@ -98,7 +98,7 @@ async def test_where_nothing_succeeds_the_best_of_all_passes_is_brought_to_its_e
         assert result.log_z is None
         assert not result.exact
         # 16 particles of four tokens each, and the answer's other eight
-        assert result.usage.sampled == 16 * 4 + 8
+        assert result.usage.sampled + result.usage.drafted == 16 * 4 + 8
         assert result.usage.answer == 12
     assert all(result.answer.reward == HELPED for result in results)
 

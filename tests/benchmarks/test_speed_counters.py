@@ -21,11 +21,12 @@ def coin(tokens: tuple[int, ...]) -> np.ndarray:
 
 
 async def work_of(**values: object) -> Work:
-    """A run in which nobody ends early and every block resamples."""
+    """A run in which nobody ends early, every block resamples, and every token is drawn."""
     meter = Meter()
     engine = MeteredEngine(TableEngine(coin, 3), meter)
     potential = FunctionPotential(lambda tokens, finished: math.log(1 + sum(tokens)), kind="telescoping")
     defaults: dict[str, object] = {"n_particles": N, "block_size": B, "max_tokens": T, "ess_threshold": 1.0}
+    defaults["draft_draws"] = False
     await sample(engine, (), potential, SMCConfig.model_validate(defaults | values), seed=1)  # type: ignore[arg-type]
     return meter.work
 
