@@ -135,7 +135,7 @@ def main_table(table: Sequence[Row], others: Mapping[str, float]) -> Cells:
     for row in table:
         line = [
             row.label,
-            f"{row.solved:g}/{row.problems}",
+            f"{round(row.solved, 1):g}/{row.problems}",
             f"{row.rate:.1%} ({row.low:.1%} to {row.high:.1%})",
             f"{row.tokens:.0f}",
             _difference(row.against),
