@@ -9,12 +9,16 @@ with several earlier draws the same along a tree. Given all that was drawn befor
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from smc_decode.engines.base import Continuation, FinishReason
+
+MOST_TOKENS = 200_000
+"""What a tree remembers (about 50 MB); what is drawn beyond is forgotten, which costs tokens and changes no law."""
 
 
 @dataclass(slots=True)
@@ -65,8 +69,9 @@ NO_DRAFT = Draft()
 class DrawTree:
     """What was drawn at one proposal law, for one run."""
 
-    def __init__(self) -> None:
+    def __init__(self, most_tokens: int = MOST_TOKENS) -> None:
         self._root = _Node()
+        self._left = most_tokens
 
     def draft(self, prefix: Sequence[int], length: int, seed: int) -> Draft:
         """The beginning of a new draw of at most ``length`` tokens after ``prefix``, chosen by ``seed``."""
@@ -99,13 +104,17 @@ class DrawTree:
     def add(self, prefix: Sequence[int], drawn: Continuation) -> None:
         """Remember a whole draw after ``prefix``; the first numbers that were seen of a token stay."""
         node = self._root
-        for token in prefix:
-            node = node.after.setdefault(token, _Node())
         numbers = zip(drawn.token_ids, drawn.logprobs, drawn.proposal_logprobs, strict=True)
-        for token, logprob, log_q in numbers:
-            node = node.after.setdefault(token, _Node())
-            if node.log_q is None:
-                node.logprob, node.log_q = logprob, log_q
+        for token, logprob, log_q in itertools.chain(((token, 0.0, None) for token in prefix), numbers):
+            child = node.after.get(token)
+            if child is None:
+                if self._left == 0:
+                    return
+                self._left -= 1
+                child = node.after[token] = _Node()
+            if child.log_q is None:
+                child.logprob, child.log_q = logprob, log_q
+            node = child
         if drawn.finish_reason != "length":
             node.ends = drawn.finish_reason
 

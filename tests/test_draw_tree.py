@@ -123,6 +123,17 @@ async def test_a_prefix_of_another_law_is_no_draft_but_what_follows_is():
     assert all(draft.excluded or draft.token_ids for draft in follows)
 
 
+async def test_a_tree_forgets_rather_than_grow_without_end():
+    tree, table = DrawTree(most_tokens=7), engine()
+    for seed in range(50):
+        await draw(table, tree, (), seed)
+    assert 1 <= size(tree._root) <= 7
+
+
+def size(node):
+    return sum(1 + size(child) for child in node.after.values())
+
+
 def run(seed, **settings):
     config = SMCConfig.model_validate(
         {"n_particles": 4, "alpha": 4.0, "block_size": 2, "max_tokens": 8, "selection": "best"} | settings
