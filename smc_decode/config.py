@@ -181,6 +181,11 @@ class SMCConfig(_Part):
         return sizes
 
     @property
+    def n_passes(self) -> int:
+        """How many passes there are at most, conditional ones included."""
+        return len(self.pass_sizes) + self.n_sweeps - 1
+
+    @property
     def temperature(self) -> float:
         """The proposal temperature tau: ``proposal_temperature``, or 1/alpha."""
         return 1.0 / self.alpha if self.proposal_temperature is None else self.proposal_temperature
@@ -188,7 +193,11 @@ class SMCConfig(_Part):
     @property
     def locally_matched(self) -> bool:
         """Whether tau = 1/alpha (Target I's increments are then exactly psi)."""
-        return self.temperature > 0 and abs(self.alpha * self.temperature - 1.0) < 1e-12
+        return self.matches(self.temperature)
+
+    def matches(self, temperature: float) -> bool:
+        """Whether a proposal at this temperature is p^alpha, normalised."""
+        return abs(self.alpha * temperature - 1.0) < 1e-12
 
     @property
     def shaping(self) -> Shaping:

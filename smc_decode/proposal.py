@@ -57,9 +57,7 @@ class Proposer:
 
     def _drafts(self, config: SMCConfig) -> bool:
         """Whether this run draws from the same prefixes again, in a way for which drafts are exact."""
-        again = (
-            len(config.pass_sizes) > 1 or config.n_sweeps > 1 or config.lookahead.rollouts or config.rejuvenation.steps
-        )
+        again = config.n_passes > 1 or config.lookahead.rollouts or config.rejuvenation.steps
         able = self._engine.info.excludes and config.temperature > 0 and not config.shaping.truncates
         return config.draft_draws and bool(again) and able
 
@@ -68,7 +66,7 @@ class Proposer:
         temperatures = {config.temperature}
         if config.lookahead.rollouts and config.lookahead.temperature is not None:
             temperatures.add(config.lookahead.temperature)
-        mismatched = any(abs(config.alpha * t - 1.0) > 1e-12 for t in temperatures)
+        mismatched = not all(map(config.matches, temperatures))
         if self._law.needs_log_z and mismatched and not info.exact_log_z:
             raise EngineRequestError(
                 f"engine {info.name!r} gives log z only at temperature 1/alpha: leave proposal_temperature and "
@@ -128,25 +126,22 @@ class Proposer:
                 self._usage.prompt_cached += continuation.prompt_cached
                 self._usage.prompt_computed += continuation.prompt_computed
                 continuation = drafts[index].continued(continuation)
-                if self._tree is not None and self._is_matched(jobs[index]):
+                if self._tree is not None and self._config.matches(jobs[index].temperature):
                     self._tree.add(jobs[index].path.token_ids, continuation)
                 await put(index, continuation)
         return [paths[index] for index in range(len(jobs))]
 
     def _draft(self, job: Job) -> Draft:
         """The job's beginning, as far as earlier draws decide it; its sequence then has it already."""
-        if self._tree is None or not self._is_matched(job):
+        if self._tree is None or not self._config.matches(job.temperature):
             return NO_DRAFT
         draft = self._tree.draft(job.path.token_ids, job.end - len(job.path), job.seed)
         job.sequence.token_ids.extend(draft.token_ids)
         self._usage.drafted += len(draft.token_ids)
         return draft
 
-    def _is_matched(self, job: Job) -> bool:
-        return abs(self._config.alpha * job.temperature - 1.0) < 1e-12
-
     def _request(self, job: Job, draft: Draft) -> Extend:
-        config, matched = self._config, self._is_matched(job)
+        config, matched = self._config, self._config.matches(job.temperature)
         drafting = self._tree is not None and matched
         return Extend(
             sequence=job.sequence,

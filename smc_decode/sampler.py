@@ -191,7 +191,7 @@ class _Run:
             if self.stopped == "complete":
                 async for event in self._fresh_pass(root, size):
                     yield event
-        log_z = log_mean_exp(log_weights([particle for drawn in self.passes for particle in drawn]))
+        log_z = log_mean_exp(log_weights(self._all_drawn()))
         for _ in range(config.n_sweeps - 1):
             if self.stopped != "complete":
                 break
@@ -215,7 +215,7 @@ class _Run:
             self.stopped = spent.cause
         except AllParticlesDead:
             dead = [replace(particle, log_weight=-math.inf) for particle in self.population]
-            if sum(map(len, self.passes)) + size == self.config.n_particles and not self._any_alive():
+            if len(self._all_drawn()) + size == self.config.n_particles and not self._any_alive():
                 raise
             self.population = dead
         if self.stopped in ("max_total_tokens", "deadline") and self._any_alive():
@@ -225,9 +225,13 @@ class _Run:
             self.population = [particle for particle in self.population if particle.alive] + self.set_aside
         self.passes.append(self.population)
 
+    def _all_drawn(self) -> Population:
+        """The particles of all passes that are over."""
+        return [particle for drawn in self.passes for particle in drawn]
+
     def _any_alive(self) -> bool:
         """Whether an earlier pass left anything."""
-        return any(particle.alive for drawn in self.passes for particle in drawn)
+        return any(particle.alive for particle in self._all_drawn())
 
     async def _pass(self, reference: LiveParticle | None = None) -> AsyncIterator[Event]:
         """Algorithm 1; with a ``reference``, conditional SMC (Andrieu, Doucet and Holenstein 2010)."""
@@ -527,10 +531,10 @@ class _Run:
 
     async def _close_block(self, block: int) -> AsyncIterator[Event]:
         """Account, committed text, and the sequences that nobody holds any more."""
-        further = len(self.config.pass_sizes) > 1 or self.config.n_sweeps > 1
+        further = self.config.n_passes > 1
         keep = list(self.pinned) if further else []
         keep += [particle.sequence for particle in (*self.population, *self.set_aside)]
-        keep += [particle.sequence for drawn in self.passes for particle in drawn if not particle.path.finished]
+        keep += [particle.sequence for particle in self._all_drawn() if not particle.path.finished]
         keep += [rollout.sequence for particle in self.population for rollout in particle.rollouts]
         await self.proposer.release(keep)
         yield Progress(block, replace(self.usage))
@@ -547,7 +551,7 @@ class _Run:
         # Of sweeps a draw is one of the last; to search or to vote is to look at all that was drawn.
         population = self.population
         if len(self.passes) > 1 and (config.n_sweeps == 1 or config.selection != "sample"):
-            population = [particle for drawn in self.passes for particle in drawn]
+            population = self._all_drawn()
         weights = normalise(log_weights(population)).tolist()
         particles = [_particle(p, weight) for p, weight in zip(population, weights, strict=True)]
         if config.selection == "vote":  # extractors may take their time over hostile text: not in the event loop

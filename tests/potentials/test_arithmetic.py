@@ -6,15 +6,7 @@ import pytest
 
 from smc_decode.potentials.arithmetic import Arithmetic, ArithmeticOptions
 from smc_decode.potentials.equalities import TooLarge, check, evaluate, find_equalities
-from smc_decode.potentials.workers import WorkerPool
 from tests.potentials.answers import answer
-
-
-@pytest.fixture(scope="module")
-def workers():
-    pool = WorkerPool(1)
-    yield pool
-    pool.close()
 
 
 def verdicts(text: str, finished: bool = True) -> list[bool | None]:

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import itertools
 
-import pytest
-
 from smc_decode.potentials.arithmetic import Arithmetic
 from smc_decode.potentials.base import RewardPotential
 from smc_decode.potentials.json_schema import JsonSchema, JsonSchemaOptions
 from smc_decode.potentials.options import RewardRequest
 from smc_decode.potentials.stdin_tests import StdinTestOptions, StdinTests
 from smc_decode.potentials.unit_tests import UnitTestOptions, create
-from smc_decode.potentials.workers import WorkerPool
-from smc_decode.sandbox import Sandbox, SandboxUnavailable
 from tests.potentials.answers import answer
 
 PROMPT = 'def double(x):\n    """Twice x."""\n'
@@ -31,23 +27,6 @@ MESSAGES = [
 SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"], "additionalProperties": False}
 JSON = ['{"a": 12}', '{"a": "twelve"}', '{"b": 1, "a": 2}', "{'a': 1}", "{}"]
 SUMS = ["2 + 2 = 4, so 4 * 5 = 20 and 20 - 1 = 19.", "2 + 2 = 5, so 5 * 5 = 25 and 25 - 1 = 24.", "No sum is made."]
-
-
-@pytest.fixture(scope="module")
-def sandbox():
-    try:
-        made = Sandbox()
-    except SandboxUnavailable as error:
-        pytest.skip(str(error))
-    with made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def workers():
-    pool = WorkerPool(1)
-    yield pool
-    pool.close()
 
 
 async def bounds(source, text, step):

@@ -7,21 +7,11 @@ import pytest
 from smc_decode.potentials import RewardFailure
 from smc_decode.potentials.options import RewardRequest
 from smc_decode.potentials.stdin_tests import StdinTestOptions, StdinTests, begins, same_output
-from smc_decode.sandbox import Sandbox, SandboxError, SandboxUnavailable
+from smc_decode.sandbox import SandboxError
 from tests.potentials.answers import answer
 
 CASES = [{"stdin": "1 2\n", "stdout": "3\n"}, {"stdin": "5 5\n", "stdout": "10\n"}]
 PROGRAM = "a, b = map(int, input().split())\nprint(a + b)\n"
-
-
-@pytest.fixture(scope="module")
-def sandbox():
-    try:
-        made = Sandbox()
-    except SandboxUnavailable as error:
-        pytest.skip(str(error))
-    with made:
-        yield made
 
 
 async def reward(sandbox, text, finished=True, **options):

@@ -7,7 +7,7 @@ import pytest
 from smc_decode.potentials import PotentialError, RewardFailure
 from smc_decode.potentials.options import RewardRequest, RewardRequestError, validate
 from smc_decode.potentials.unit_tests import UnitTestOptions, create
-from smc_decode.sandbox import InvalidTest, Sandbox, SandboxError, SandboxUnavailable
+from smc_decode.sandbox import InvalidTest, SandboxError
 from tests.potentials.answers import FakeSandbox, answer, report
 
 PROMPT = 'def double(x):\n    """Twice x."""\n'
@@ -17,16 +17,6 @@ def check(candidate):
     assert candidate(0) == 0
     assert candidate(-3) == -6
 """
-
-
-@pytest.fixture(scope="module")
-def sandbox():
-    try:
-        made = Sandbox()
-    except SandboxUnavailable as error:
-        pytest.skip(str(error))
-    with made:
-        yield made
 
 
 def source(sandbox, **options):

@@ -1,0 +1,23 @@
+"""What several tests of rewards run programs and tasks in."""
+
+import pytest
+
+from smc_decode.potentials.workers import WorkerPool
+from smc_decode.sandbox import Sandbox, SandboxUnavailable
+
+
+@pytest.fixture(scope="module")
+def sandbox():
+    try:
+        made = Sandbox()
+    except SandboxUnavailable as error:
+        pytest.skip(str(error))
+    with made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def workers():
+    pool = WorkerPool(1)
+    yield pool
+    pool.close()
