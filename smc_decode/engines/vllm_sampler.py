@@ -219,29 +219,29 @@ class WeighingSampler(Sampler):  # type: ignore[misc]
 
     def _fill(self, values: torch.Tensor, logprobs: torch.Tensor, drawn: torch.Tensor) -> None:
         wanted = self._wanted or {}
+        columns: dict[str, tuple[list[int], torch.Tensor]] = {}
         told = [i for i, w in wanted.items() if "q" in w.columns and not w.greedy]
         if told and self._law is not None:
-            log_q = _normalised_at(_take(self._law, told), _take(drawn, told))
-            for i, value in zip(told, log_q.unbind(), strict=True):
-                values[i, 1 + wanted[i].columns.index("q")] = value
-        weighed = [(i, w.alpha) for i, w in wanted.items() if "z" in w.columns and w.alpha is not None]
+            columns["q"] = told, _normalised_at(_take(self._law, told), _take(drawn, told))
+        weighed = {i: w for i, w in wanted.items() if "z" in w.columns and w.alpha is not None}
         if weighed:
-            log_z = self._log_z(weighed, logprobs, drawn)
-            for (i, _), value in zip(weighed, log_z.unbind(), strict=True):
-                values[i, 1 + wanted[i].columns.index("z")] = value
+            columns["z"] = list(weighed), self._log_z(weighed, logprobs, drawn)
+        for name, (indices, numbers) in columns.items():
+            for i, value in zip(indices, numbers.unbind(), strict=True):
+                values[i, 1 + wanted[i].columns.index(name)] = value
         for i, w in wanted.items():
             if w.labels:
                 values[i, 1 : 1 + len(w.labels)] = logprobs[i, torch.tensor(w.labels, device=logprobs.device)]
 
-    def _log_z(self, weighed: list[tuple[int, float]], logprobs: torch.Tensor, drawn: torch.Tensor) -> torch.Tensor:
-        """log sum_v p(v)^alpha over the support, for rows with their alpha: powered at the drawn token, less what is
-        left of it when it is normalised."""
-        indices = [i for i, _ in weighed]
-        alphas = torch.tensor([alpha for _, alpha in weighed], dtype=logprobs.dtype, device=logprobs.device)
+    def _log_z(self, weighed: dict[int, Wanted], logprobs: torch.Tensor, drawn: torch.Tensor) -> torch.Tensor:
+        """log sum_v p(v)^alpha over the support, a row each of ``weighed``: alpha log p of the drawn token, less what
+        it is when p^alpha is normalised. The drawn token is in the support, so both are finite."""
+        indices = list(weighed)
+        alphas = torch.tensor([w.alpha for w in weighed.values()], dtype=logprobs.dtype, device=logprobs.device)
         powered = _take(logprobs, indices) * alphas.unsqueeze(-1)
-        for row, i in enumerate(indices):
-            if (self._wanted or {})[i].truncates and self._law is not None:
-                powered[row].masked_fill_(self._law[i] == -torch.inf, -torch.inf)
+        for row, (i, w) in zip(powered, weighed.items(), strict=True):
+            if w.truncates and self._law is not None:
+                row.masked_fill_(self._law[i] == -torch.inf, -torch.inf)
         ids = _take(drawn, indices)
         return powered.gather(-1, ids).squeeze(-1) - _normalised_at(powered, ids)
 
