@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -30,7 +30,10 @@ class RunFile:
 
     path: Path
     header: Mapping[str, Any]
+    """Of the last run, with the methods of all."""
     records: list[dict[str, Any]]
+    headers: Sequence[Mapping[str, Any]] = ()
+    """Of every run that wrote to the file, in order."""
 
     @property
     def methods(self) -> list[str]:
@@ -56,15 +59,15 @@ def read_run(path: Path) -> RunFile:
         raise RecordsError(f"{path} holds a line that is no JSON ({error})") from error
     if not parsed or parsed[0].get("kind") != "run":
         raise RecordsError(f"{path} does not begin with the header of a run")
-    header = parsed[0]
-    for later in parsed[1:]:
-        if later.get("kind") == "run":  # continued with further methods
-            header = {**later, "methods": {**header.get("methods", {}), **later.get("methods", {})}}
+    headers = [each for each in parsed if each.get("kind") == "run"]
+    header = headers[0]
+    for later in headers[1:]:  # continued with further methods
+        header = {**later, "methods": {**header.get("methods", {}), **later.get("methods", {})}}
     records: dict[Key, dict[str, Any]] = {}
     for each in parsed[1:]:
         if each.get("kind") == "result":
             records.setdefault(key(each), each)
-    return RunFile(path, header, list(records.values()))
+    return RunFile(path, header, list(records.values()), headers)
 
 
 class RunWriter:

@@ -72,11 +72,11 @@ def facts(runs: Sequence[RunFile]) -> list[str]:
         lines.append(
             f"{name}reward `{reward}` ({'no reward; ' if reward == 'none' else ''}the final mark's tests and answers: "
             f"{honest}); prompt form `{header['prompt_form']}`; at most {header['max_tokens']} tokens; "
-            f"seed {header['seed']}; problems: {_selection(header)}"
+            f"seed {header['seed']}; problems: {', then '.join(dict.fromkeys(map(_selection, _headers(run))))}"
         )
     digests = dict.fromkeys((run.header["model"], run.header["digest"]) for run in runs)
     lines += [f"model {model}, SHA-256 `{digest}`" for model, digest in digests]
-    lines += dict.fromkeys(_software(run.header) for run in runs)
+    lines += dict.fromkeys(_software(header) for run in runs for header in _headers(run))
     lines += [str(run.header["note"]) for run in runs if run.header.get("note")]
     return lines
 
@@ -111,7 +111,7 @@ def _relabelled(runs: Sequence[RunFile]) -> list[RunFile]:
             record | {"method": record["method"] + suffix, "spec": record["spec"] + suffix} for record in run.records
         ]
         methods = {label + suffix: value for label, value in run.header.get("methods", {}).items()}
-        changed.append(RunFile(run.path, {**run.header, "methods": methods}, records))
+        changed.append(RunFile(run.path, {**run.header, "methods": methods}, records, run.headers))
     return changed
 
 
@@ -124,6 +124,7 @@ def published(runs: Sequence[RunFile]) -> dict[str, float]:
 
 
 Cells = tuple[list[str], list[list[str]]]
+_ORDINAL = {2: "nd", 3: "rd"}
 
 
 def main_table(table: Sequence[Row], others: Mapping[str, float]) -> Cells:
@@ -235,9 +236,15 @@ def _difference(against: Comparison | None) -> str:
     return f"{100 * against.difference:+.1f} ({100 * against.low:+.1f} to {100 * against.high:+.1f})"
 
 
+def _headers(run: RunFile) -> Sequence[Mapping[str, Any]]:
+    """Of every run that wrote to the file: it may have been continued on other problems or with other versions."""
+    return run.headers or [run.header]
+
+
 def _selection(header: Mapping[str, Any]) -> str:
     chosen = header.get("selection", {})
-    every = f"every {chosen['every']}th" if chosen.get("every", 1) > 1 else "all"
+    step = chosen.get("every", 1)
+    every = f"every {step}{_ORDINAL.get(step, 'th')}" if step > 1 else "all"
     extra = f" from number {chosen['start']}" if chosen.get("start") else ""
     return f"{every}{extra} ({header['problems']})"
 

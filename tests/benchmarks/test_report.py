@@ -81,6 +81,16 @@ def test_the_markdown_names_model_reward_versions_and_published_figures(run):
     assert "commit c0ffee" in text
 
 
+def test_a_file_that_was_continued_names_the_problems_and_versions_of_every_run(run):
+    later = HEADER | {"selection": {"start": 0, "every": 2, "limit": None}, "problems": 82, "commit": "decade"}
+    with RunWriter(run.path, later, resume=True):
+        pass
+    text = to_markdown([read_run(run.path)])
+    assert re.search(r"problems: every 4th \(\d+\), then every 2nd \(82\)", text)
+    assert "commit c0ffee" in text
+    assert "commit decade" in text
+
+
 def test_the_html_stands_alone(run, tmp_path):
     page = to_html([run])
     assert page.count("<svg") == 2
