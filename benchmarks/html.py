@@ -8,7 +8,10 @@ from html import escape
 
 from benchmarks.summary import Curve, Row
 
-COLOURS = ("#1b6ca8", "#c8442e", "#2f8f4e", "#8a4fae", "#b5831d", "#3b3f46", "#c2578c", "#4aa3a2", "#7a6a53")
+COLOURS = (
+    *("#1b6ca8", "#c8442e", "#2f8f4e", "#8a4fae", "#b5831d", "#3b3f46"),
+    *("#c2578c", "#4aa3a2", "#7a6a53", "#7fae2f", "#5b3fd1", "#e08a5b"),
+)
 _STYLE = """
 :root{color-scheme:light dark;--line:#8884;--soft:#8882}
 body{font:15px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem}
@@ -38,7 +41,8 @@ def page(
     plots = ""
     if any(len(curve.points) for curve in curves):
         plots = (
-            f"<h2>Accuracy against tokens</h2>{curve_plot(curves)}<h2>pass@1 with 95% intervals</h2>{bar_plot(rows)}"
+            f"<h2>Accuracy against tokens</h2>{curve_plot(curves)}"
+            f"<h2>pass@1 with 95% intervals</h2>{bar_plot(rows, curves)}"
         )
     shown = "".join(
         f"<h2>{escape(heading)}</h2>{_table(heads, cells)}{f'<p>{escape(legend)}</p>' if number == 0 else ''}"
@@ -83,8 +87,8 @@ def curve_plot(curves: Sequence[Curve]) -> str:
     return _svg(parts, _HEIGHT + 18 * len(curves), "accuracy against tokens")
 
 
-def bar_plot(rows: Sequence[Row]) -> str:
-    """pass@1 of every method with its interval."""
+def bar_plot(rows: Sequence[Row], curves: Sequence[Curve]) -> str:
+    """pass@1 of every method with its interval, in the colours of their curves."""
     height = 26 * len(rows) + 40
     left = 16 + 7 * max((len(row.label) for row in rows), default=0)
     left = min(left, 420)
@@ -92,6 +96,7 @@ def bar_plot(rows: Sequence[Row]) -> str:
     def x(share: float) -> float:
         return left + share * (_WIDTH - left - 50)
 
+    colours = {curve.spec: COLOURS[number % len(COLOURS)] for number, curve in enumerate(curves)}
     parts = []
     for tick in range(0, 101, 20):
         parts.append(
@@ -100,7 +105,7 @@ def bar_plot(rows: Sequence[Row]) -> str:
         parts.append(_text(x(tick / 100), height - 12, f"{tick}%", "middle"))
     for number, row in enumerate(rows):
         middle = 22 + 26 * number
-        colour = COLOURS[number % len(COLOURS)]
+        colour = colours.get(row.spec, COLOURS[0])
         parts.append(_text(left - 8, middle + 4, row.label, "end"))
         parts.append(
             f'<rect x="{x(0):.1f}" y="{middle - 8}" width="{x(row.rate) - x(0):.1f}" height="16" fill="{colour}" '

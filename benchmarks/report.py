@@ -82,10 +82,13 @@ def facts(runs: Sequence[RunFile]) -> list[str]:
 
 
 def rows(runs: Sequence[RunFile], reference: str | None) -> list[Row]:
-    """All methods of all files."""
+    """All methods of all files, in the order in which they were planned; the budgets of one side by side."""
     labels = list(dict.fromkeys(label for run in _relabelled(runs) for label in run.methods))
     records = merged(runs)
-    present = [label for label in labels if any(record["method"] == label for record in records)]
+    known = {record["method"]: (record["spec"], record["n"]) for record in records}
+    present = [label for label in labels if label in known]
+    specs = list(dict.fromkeys(known[label][0] for label in present))
+    present.sort(key=lambda label: (specs.index(known[label][0]), known[label][1]))
     return summarise(records, present, reference or default_reference(present))
 
 

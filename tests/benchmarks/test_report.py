@@ -4,7 +4,7 @@ import re
 import pytest
 
 from benchmarks.records import RunWriter, read_run
-from benchmarks.report import to_html, to_markdown, write_reports
+from benchmarks.report import rows, to_html, to_markdown, write_reports
 from benchmarks.summary import curves, summarise
 
 HEADER = {
@@ -89,6 +89,16 @@ def test_a_file_that_was_continued_names_the_problems_and_versions_of_every_run(
     assert re.search(r"problems: every 4th \(\d+\), then every 2nd \(82\)", text)
     assert "commit c0ffee" in text
     assert "commit decade" in text
+
+
+def test_the_budgets_of_a_method_stand_side_by_side_however_they_were_run(tmp_path):
+    several = [RECORDS[0] | {"method": f"smc N={n}", "spec": "smc", "n": n} for n in (16, 2)]
+    several.insert(1, RECORDS[0] | {"method": "base N=1", "spec": "base", "n": 1})
+    header = HEADER | {"methods": {record["method"]: {} for record in several}}
+    with RunWriter(tmp_path / "run.jsonl", header) as writer:
+        for record in several:
+            writer.add(record)
+    assert [row.label for row in rows([read_run(tmp_path / "run.jsonl")], None)] == ["smc N=2", "smc N=16", "base N=1"]
 
 
 def test_the_html_stands_alone(run, tmp_path):
