@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 
 from benchmarks.summary import Curve, Row
@@ -71,8 +71,9 @@ def curve_plot(curves: Sequence[Curve]) -> str:
         return _HEIGHT - _BOTTOM - share / top * (_HEIGHT - _TOP - _BOTTOM)
 
     parts = [_shares(y, top), _decades(x, low, high)]
-    for number, curve in enumerate(curves):
-        colour = COLOURS[number % len(COLOURS)]
+    colours = _colours(curves)
+    for curve in curves:
+        colour = colours[curve.spec]
         path = " ".join(f"{x(p.tokens):.1f},{y(p.rate):.1f}" for p in curve.points)
         parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
         for p in curve.points:
@@ -82,7 +83,7 @@ def curve_plot(curves: Sequence[Curve]) -> str:
                 f'stroke="{colour}" stroke-opacity=".35"/><circle cx="{x(p.tokens):.1f}" cy="{y(p.rate):.1f}" r="4" '
                 f'fill="{colour}"><title>{name}</title></circle>'
             )
-    parts.append(_key([curve.spec for curve in curves]))
+    parts.append(_key(colours))
     parts.append(_text((_LEFT + _WIDTH) / 2, _HEIGHT - 8, "tokens drawn, a problem", "middle"))
     return _svg(parts, _HEIGHT + 18 * len(curves), "accuracy against tokens")
 
@@ -96,7 +97,7 @@ def bar_plot(rows: Sequence[Row], curves: Sequence[Curve]) -> str:
     def x(share: float) -> float:
         return left + share * (_WIDTH - left - 50)
 
-    colours = {curve.spec: COLOURS[number % len(COLOURS)] for number, curve in enumerate(curves)}
+    colours = _colours(curves)
     parts = []
     for tick in range(0, 101, 20):
         parts.append(
@@ -105,7 +106,7 @@ def bar_plot(rows: Sequence[Row], curves: Sequence[Curve]) -> str:
         parts.append(_text(x(tick / 100), height - 12, f"{tick}%", "middle"))
     for number, row in enumerate(rows):
         middle = 22 + 26 * number
-        colour = colours.get(row.spec, COLOURS[0])
+        colour = colours[row.spec]
         parts.append(_text(left - 8, middle + 4, row.label, "end"))
         parts.append(
             f'<rect x="{x(0):.1f}" y="{middle - 8}" width="{x(row.rate) - x(0):.1f}" height="16" fill="{colour}" '
@@ -143,11 +144,15 @@ def _decades(x: Callable[[float], float], low: float, high: float) -> str:
     return "".join(parts)
 
 
-def _key(names: Sequence[str]) -> str:
+def _colours(curves: Sequence[Curve]) -> dict[str, str]:
+    return {curve.spec: COLOURS[number % len(COLOURS)] for number, curve in enumerate(curves)}
+
+
+def _key(colours: Mapping[str, str]) -> str:
     return "".join(
-        f'<rect x="{_LEFT}" y="{_HEIGHT + 18 * i - 4}" width="12" height="4" fill="{COLOURS[i % len(COLOURS)]}"/>'
+        f'<rect x="{_LEFT}" y="{_HEIGHT + 18 * i - 4}" width="12" height="4" fill="{colour}"/>'
         + _text(_LEFT + 20, _HEIGHT + 18 * i + 2, name, "start")
-        for i, name in enumerate(names)
+        for i, (name, colour) in enumerate(colours.items())
     )
 
 

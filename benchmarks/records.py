@@ -29,16 +29,20 @@ class RunFile:
     """A file that was read."""
 
     path: Path
-    header: Mapping[str, Any]
-    """Of the last run, with the methods of all."""
+    headers: Sequence[Mapping[str, Any]]
+    """Of every run that wrote to the file, in order: it may have been continued with other problems or versions."""
     records: list[dict[str, Any]]
-    headers: Sequence[Mapping[str, Any]] = ()
-    """Of every run that wrote to the file, in order."""
+
+    @property
+    def header(self) -> Mapping[str, Any]:
+        """The last run's, with the methods of all."""
+        methods = {name: value for each in self.headers for name, value in each.get("methods", {}).items()}
+        return {**self.headers[-1], "methods": methods}
 
     @property
     def methods(self) -> list[str]:
         """Labels in the order in which they were planned, then any others."""
-        planned = list(self.header.get("methods", {}))
+        planned = list(self.header["methods"])
         return list(dict.fromkeys([*planned, *(record["method"] for record in self.records)]))
 
 
@@ -60,14 +64,11 @@ def read_run(path: Path) -> RunFile:
     if not parsed or parsed[0].get("kind") != "run":
         raise RecordsError(f"{path} does not begin with the header of a run")
     headers = [each for each in parsed if each.get("kind") == "run"]
-    header = headers[0]
-    for later in headers[1:]:  # continued with further methods
-        header = {**later, "methods": {**header.get("methods", {}), **later.get("methods", {})}}
     records: dict[Key, dict[str, Any]] = {}
     for each in parsed[1:]:
         if each.get("kind") == "result":
             records.setdefault(key(each), each)
-    return RunFile(path, header, list(records.values()), headers)
+    return RunFile(path, headers, list(records.values()))
 
 
 class RunWriter:

@@ -72,11 +72,11 @@ def facts(runs: Sequence[RunFile]) -> list[str]:
         lines.append(
             f"{name}reward `{reward}` ({'no reward; ' if reward == 'none' else ''}the final mark's tests and answers: "
             f"{honest}); prompt form `{header['prompt_form']}`; at most {header['max_tokens']} tokens; "
-            f"seed {header['seed']}; problems: {', then '.join(dict.fromkeys(map(_selection, _headers(run))))}"
+            f"seed {header['seed']}; problems: {', then '.join(dict.fromkeys(map(_selection, run.headers)))}"
         )
     digests = dict.fromkeys((run.header["model"], run.header["digest"]) for run in runs)
     lines += [f"model {model}, SHA-256 `{digest}`" for model, digest in digests]
-    lines += dict.fromkeys(_software(header) for run in runs for header in _headers(run))
+    lines += dict.fromkeys(_software(header) for run in runs for header in run.headers)
     lines += [str(run.header["note"]) for run in runs if run.header.get("note")]
     return lines
 
@@ -113,8 +113,8 @@ def _relabelled(runs: Sequence[RunFile]) -> list[RunFile]:
         records = [
             record | {"method": record["method"] + suffix, "spec": record["spec"] + suffix} for record in run.records
         ]
-        methods = {label + suffix: value for label, value in run.header.get("methods", {}).items()}
-        changed.append(RunFile(run.path, {**run.header, "methods": methods}, records, run.headers))
+        methods = {label + suffix: value for label, value in run.header["methods"].items()}
+        changed.append(RunFile(run.path, [{**run.header, "methods": methods}], records))
     return changed
 
 
@@ -127,7 +127,6 @@ def published(runs: Sequence[RunFile]) -> dict[str, float]:
 
 
 Cells = tuple[list[str], list[list[str]]]
-_ORDINAL = {2: "nd", 3: "rd"}
 
 
 def main_table(table: Sequence[Row], others: Mapping[str, float]) -> Cells:
@@ -239,15 +238,11 @@ def _difference(against: Comparison | None) -> str:
     return f"{100 * against.difference:+.1f} ({100 * against.low:+.1f} to {100 * against.high:+.1f})"
 
 
-def _headers(run: RunFile) -> Sequence[Mapping[str, Any]]:
-    """Of every run that wrote to the file: it may have been continued on other problems or with other versions."""
-    return run.headers or [run.header]
-
-
 def _selection(header: Mapping[str, Any]) -> str:
     chosen = header.get("selection", {})
     step = chosen.get("every", 1)
-    every = f"every {step}{_ORDINAL.get(step, 'th')}" if step > 1 else "all"
+    ending = {2: "nd", 3: "rd"}.get(step, "th")
+    every = f"every {step}{ending}" if step > 1 else "all"
     extra = f" from number {chosen['start']}" if chosen.get("start") else ""
     return f"{every}{extra} ({header['problems']})"
 
