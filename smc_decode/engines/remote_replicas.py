@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import random
 import weakref
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -21,13 +20,13 @@ from zlib import crc32
 
 import httpx
 
+from smc_decode.backoff import asked_seconds, delay_seconds
 from smc_decode.engines.base import EngineError, EngineRequestError
 from smc_decode.engines.remote_settings import RemoteSettings
 from smc_decode.engines.remote_wire import BadReply
 
 _HEALTH_SECONDS = 5.0
 _MOST_MISSES = 2  # time-outs of /health in a row until a replica is out: a busy server answers late
-_MOST_WAIT = 10.0
 _KEEP_ALIVE = 4.0  # below the 5 s after which vLLM closes an idle connection
 _PREFIX = 64  # tokens of a prompt that choose among equal replicas
 
@@ -133,7 +132,7 @@ class Replica:
     def _failure(self, response: httpx.Response, content: bytes) -> Exception:
         status, said = response.status_code, _said(content)
         if status in (429, 503):
-            return NoAnswer(f"busy: status {status}{said}", suspect=status == 503, wait=_retry_after(response))
+            return NoAnswer(f"busy: status {status}{said}", suspect=status == 503, wait=asked_seconds(response.headers))
         if status in (500, 502, 504):
             return NoAnswer(f"status {status}{said}", suspect=True)
         if status in (400, 413, 422):
@@ -214,9 +213,7 @@ class Replicas:
                 wait = error.wait
             self.retried += 1
             if replica.up:  # else another is asked at once
-                # Jitter between clients, not a draw of a run: its seed has no part in it.
-                delay = settings.backoff * 2**attempt * random.uniform(0.5, 1.0)
-                await asyncio.sleep(min(max(delay, wait), _MOST_WAIT))
+                await asyncio.sleep(delay_seconds(attempt, settings.backoff, wait))
             attempt += 1
 
     def _of(self, lease: Lease) -> Replica:
@@ -291,10 +288,3 @@ def _said(content: bytes) -> str:
         told = error.get("message") if isinstance(error, dict) else error
         text = " ".join(str(told).split()) if isinstance(told, str) else ""
     return f": {text[:300]}" if text else ""
-
-
-def _retry_after(response: httpx.Response) -> float:
-    try:
-        return min(max(0.0, float(response.headers.get("retry-after", "0"))), _MOST_WAIT)
-    except ValueError:  # a date
-        return 0.0

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -20,6 +19,7 @@ from urllib.parse import urlsplit
 import httpx
 from pydantic import Field, field_validator
 
+from smc_decode.backoff import asked_seconds, delay_seconds
 from smc_decode.potentials.base import Prefix, Reward, RewardFailure
 from smc_decode.potentials.cache import gather
 from smc_decode.potentials.entry_point import as_reward
@@ -27,7 +27,6 @@ from smc_decode.potentials.options import Finite, Options, RewardConfigError, Re
 
 REPEATABLE = frozenset({429, 502, 503, 504})
 MAX_ANSWER_BYTES = 8 << 20
-MAX_WAIT = 10.0
 
 
 class HTTPOptions(Options):
@@ -115,9 +114,7 @@ class RewardService:
                     self.breaker.failed()
                     if attempt == options.retries:
                         raise RewardFailure(f"the reward service failed: {error}") from error
-                    # Jitter between clients, not a draw of a run: its seed has no part in it.
-                    delay = options.backoff * 2**attempt * random.uniform(0.5, 1.0)
-                    await asyncio.sleep(min(max(delay, error.wait), MAX_WAIT))
+                    await asyncio.sleep(delay_seconds(attempt, options.backoff, error.wait))
                 except RewardFailure:
                     self.breaker.failed()
                     raise
@@ -133,7 +130,7 @@ class RewardService:
                 self._client.stream("POST", self.options.url, json=body) as got,
             ):
                 if got.status_code in REPEATABLE and self.options.idempotent:
-                    raise _Again(f"status {got.status_code}", _retry_after(got))
+                    raise _Again(f"status {got.status_code}", asked_seconds(got.headers))
                 if got.status_code != 200:
                     raise RewardFailure(f"the reward service answered with status {got.status_code}")
                 content = bytearray()
@@ -162,13 +159,6 @@ class _Again(Exception):
     def __init__(self, message: str, wait: float = 0.0) -> None:
         super().__init__(message)
         self.wait = wait
-
-
-def _retry_after(response: httpx.Response) -> float:
-    try:
-        return max(0.0, float(response.headers.get("Retry-After", "0")))
-    except ValueError:
-        return 0.0
 
 
 class HTTPReward:
