@@ -22,11 +22,11 @@ from benchmarks.solvers import SolverError
 from smc_decode.engines.base import EngineError, EngineRequestError
 from smc_decode.models import ModelError
 from smc_decode.potentials.base import PotentialError, RewardFailure
-from smc_decode.potentials.options import RewardRequestError
+from smc_decode.potentials.options import RewardConfigError, RewardRequestError
 
 EXPECTED = (
     DataError, MarkingError, MethodError, RecordsError, RewardNameError, SettingsError, SolverError, ModelError,
-    EngineError, EngineRequestError, PotentialError, RewardFailure, RewardRequestError,
+    EngineError, EngineRequestError, PotentialError, RewardConfigError, RewardFailure, RewardRequestError,
 )  # fmt: skip
 console = Console(stderr=True)
 
@@ -55,6 +55,9 @@ def command(benchmark: Benchmark) -> Callable[..., None]:
         prompt_form: Annotated[str | None, typer.Option(help="chat or completion.")] = None,
         reward: Annotated[str, typer.Option(help="A reward's name, hidden-tests, or none.")] = benchmark.reward,
         reward_params: Annotated[str, typer.Option(help="Its parameters, as JSON.")] = "{}",
+        rewards: Annotated[
+            Path | None, typer.Option(help="TOML file whose [rewards.NAME] tables define further rewards.")
+        ] = None,
         max_tokens: Annotated[int, typer.Option(help="Most tokens of an answer.", min=1)] = benchmark.max_tokens,
         parallel: Annotated[
             int | None, typer.Option(help="Runs at a time; default: about 64 sequences.", min=1)
@@ -75,8 +78,8 @@ def command(benchmark: Benchmark) -> Callable[..., None]:
                 benchmark=benchmark.name, methods=_list(methods), particles=particles, budgets=_list(budgets),
                 equal=equal, start=start, every=every, limit=limit, repeats=repeats, seed=seed, model=model,
                 base_url=base_url, prompt_form=prompt_form, reward=reward,
-                reward_params=_json("reward_params", reward_params), max_tokens=max_tokens, parallel=parallel,
-                data=data, out=out or Path("results") / f"{benchmark.name}.jsonl", resume=resume,
+                reward_params=_json("reward_params", reward_params), rewards=rewards, max_tokens=max_tokens,
+                parallel=parallel, data=data, out=out or Path("results") / f"{benchmark.name}.jsonl", resume=resume,
                 keep_texts=keep_texts, time_limit=time_limit, engine=_json("engine", engine),
             )  # fmt: skip
 

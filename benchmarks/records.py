@@ -16,7 +16,18 @@ from typing import Any, Self
 Key = tuple[str, str, int]
 """Method's label, problem, repeat."""
 
-FINGERPRINT = ("benchmark", "model", "digest", "prompt_form", "reward", "reward_params", "seed", "max_tokens", "stop")
+FINGERPRINT = (
+    "benchmark",
+    "model",
+    "digest",
+    "prompt_form",
+    "reward",
+    "reward_params",
+    "rewards",
+    "seed",
+    "max_tokens",
+    "stop",
+)
 """What must be the same when a file is continued."""
 
 

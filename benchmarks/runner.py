@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from benchmarks.marking import Marker
@@ -50,10 +50,14 @@ class Task:
     seed: int
     max_tokens: int
     keep_texts: bool = False
+    own_rewards: Mapping[str, Any] = field(default_factory=dict)
+    """The [rewards.NAME] tables of the user's file."""
 
 
 def reward_for(problem: Problem, task: Task) -> RewardSpec | None:
     """The reward of a problem. ``hidden-tests`` is the one that sees the reference. Raises RewardNameError."""
+    if task.reward in task.own_rewards:
+        return RewardSpec(task.reward, task.reward_params)
     name = task.reward.replace("-", "_")
     if name == "none":
         return None

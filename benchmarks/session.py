@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import tomllib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,12 +53,13 @@ async def run_benchmark(
         settings.seed,
         settings.max_tokens or benchmark.max_tokens,
         settings.keep_texts,
+        _own_rewards(settings),
     )
     methods = plan(settings.methods, settings.particles, settings.budgets)
     reward_for(problems[0], task)  # an unknown reward should fail before a model is loaded
     sandbox = _sandbox(problems)
     marker = marker or Marking(sandbox)
-    solver, model = await _solver(settings, sandbox, engine)
+    solver, model = await _solver(settings, task, sandbox, engine, console)
     try:
         if settings.equal == "tokens":
             methods = await _equal_tokens(settings, methods, problems, task, solver, marker, model, console)
@@ -105,7 +107,23 @@ def _sandbox(problems: Sequence[Problem]) -> Sandbox | None:
         raise SettingsError(f"programs are run in the sandbox only, and none works here: {error}") from error
 
 
-async def _solver(settings: Settings, sandbox: Sandbox | None, engine: Engine | None) -> tuple[Solver, dict[str, Any]]:
+def _own_rewards(settings: Settings) -> Mapping[str, Any]:
+    """The tables of the user's file, checked before a model is loaded. Raises SettingsError, RewardConfigError."""
+    if settings.rewards is None:
+        return {}
+    if settings.base_url is not None:
+        raise SettingsError("rewards: a server has rewards of its own; define them in its configuration")
+    try:
+        tables = tomllib.loads(settings.rewards.read_text(encoding="utf-8")).get("rewards", {})
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{settings.rewards}: {error}") from error
+    RewardCatalogue.from_toml({"rewards": tables})
+    return {name: table for name, table in tables.items() if isinstance(table, Mapping)}
+
+
+async def _solver(
+    settings: Settings, task: Task, sandbox: Sandbox | None, engine: Engine | None, console: Console
+) -> tuple[Solver, dict[str, Any]]:
     """Who solves, and what the header says of the model."""
     if settings.base_url is not None:
         server = ServerSolver(settings.base_url, settings.model)
@@ -114,7 +132,15 @@ async def _solver(settings: Settings, sandbox: Sandbox | None, engine: Engine | 
         engine, model = await _vllm(settings)
     else:
         model = {"model": engine.info.model, "digest": "none", "engine": engine.info.name}
-    catalogue = RewardCatalogue.default(sandbox=sandbox, engine=engine, allow_client_tests=True)
+    catalogue = RewardCatalogue.from_toml(
+        {"rewards": task.own_rewards}, sandbox=sandbox, engine=engine, allow_client_tests=True
+    )
+    try:
+        await catalogue.start(lambda text: console.print(text, highlight=False))
+    except BaseException:
+        await catalogue.aclose()
+        await engine.shutdown()
+        raise
     return EngineSolver(SharedDraws(engine), catalogue), model
 
 
@@ -132,6 +158,11 @@ async def _vllm(settings: Settings) -> tuple[Engine, dict[str, Any]]:
     return await VLLMEngine.create(options), {"model": shown, "digest": digest, "engine": "vllm"}
 
 
+def _without_secrets(table: Mapping[str, Any]) -> dict[str, Any]:
+    """A reward's table as a report may show it: headers can hold keys."""
+    return {key: value for key, value in table.items() if key != "headers"}
+
+
 def _header(
     settings: Settings, task: Task, methods: Sequence[Method], problems: Sequence[Problem], model: dict[str, Any]
 ) -> dict[str, Any]:
@@ -143,6 +174,7 @@ def _header(
         "prompt_form": task.form,
         "reward": task.reward,
         "reward_params": dict(task.reward_params),
+        "rewards": {name: _without_secrets(table) for name, table in task.own_rewards.items()} or None,
         "reward_saw_the_tests": task.reward.replace("_", "-") == HIDDEN_TESTS,
         "seed": task.seed,
         "max_tokens": task.max_tokens,

@@ -18,7 +18,8 @@ class SettingsError(ValueError):
 class Settings(BaseModel):
     """One run. ``budgets``: every method at each of these N. ``equal`` ``tokens``: after a pilot, N is chosen for each
     method so that it draws about as many tokens as ``particles`` plain samples. ``time_limit``: seconds after which no
-    further problem is begun (continue with ``resume``)."""
+    further problem is begun (continue with ``resume``). ``rewards``: a TOML file whose [rewards.NAME] tables define
+    further rewards."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -38,6 +39,7 @@ class Settings(BaseModel):
     prompt_form: PromptForm | None = None
     reward: str | None = None
     reward_params: dict[str, Any] = Field(default_factory=dict)
+    rewards: Path | None = None
     max_tokens: int | None = Field(None, ge=1)
     parallel: int | None = Field(None, ge=1)
     data: Path | None = None

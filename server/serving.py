@@ -85,6 +85,8 @@ async def serve(settings: Settings, listener: socket.socket) -> int:
             engine = await build_engine(settings.engine)
         stack.push_async_callback(engine.shutdown)
         catalogue = open_catalogue(settings, sandbox, engine)
+        stack.push_async_callback(catalogue.aclose)
+        await load_reward_models(catalogue, console)
         names = settings.server.served_model_name or tuple(filter(None, [model_name(settings.engine)]))
         server_settings = settings.server.model_copy(update={"served_model_name": names})
         died: list[Callable[[], None]] = []
@@ -166,6 +168,21 @@ def open_catalogue(settings: Settings, sandbox: Sandbox | None, engine: object |
         )
     except RewardConfigError as error:
         raise ConfigError(str(error)) from None
+
+
+async def load_reward_models(catalogue: RewardCatalogue, console: Console) -> None:
+    """Load what the rewards of the configuration ask, and say what. Raises ConfigError."""
+    with console.status("") as status:
+
+        def say(text: str) -> None:
+            status.update(text)
+            if not console.is_terminal:
+                console.print(text, highlight=False)
+
+        try:
+            await catalogue.start(say)
+        except RewardConfigError as error:
+            raise ConfigError(str(error)) from None
 
 
 async def _announce(server: uvicorn.Server, services: Services, listener: socket.socket) -> None:

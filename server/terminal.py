@@ -34,7 +34,7 @@ _SHOWN = 24  # particles that fit a screen
 async def run_live(settings: Settings, body: Mapping[str, Any]) -> None:
     """Run one request without HTTP and show its population as it changes. Raises ConfigError."""
     from server.engines import build_engine, model_name
-    from server.serving import check, open_catalogue, open_sandbox
+    from server.serving import check, load_reward_models, open_catalogue, open_sandbox
 
     console = Console()
     check(settings)
@@ -48,6 +48,7 @@ async def run_live(settings: Settings, body: Mapping[str, Any]) -> None:
     app = create_app(engine, catalogue, chosen, presets=settings.presets, sandbox=sandbox)
     async with app.router.lifespan_context(app):
         try:
+            await load_reward_models(catalogue, Console(stderr=True))
             await _run_one(console, app.state.services, {"model": name, **_given(body)})
         except ConfigError:
             raise

@@ -15,15 +15,17 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from smc_decode.potentials.base import Potential, RewardPotential, RewardSource
+from smc_decode.potentials.base import Potential, PotentialError, RewardFailure, RewardPotential, RewardSource
+from smc_decode.potentials.judge_models import JudgeModel
 from smc_decode.potentials.kinds import Context, Kind, Resources, all_kinds, close
+from smc_decode.potentials.local_models import LocalRewardModel
 from smc_decode.potentials.options import (
     RewardConfigError,
     RewardRequest,
@@ -86,7 +88,7 @@ class RewardCatalogue:
     def __init__(self, offers: Mapping[str, _Offer], resources: Resources) -> None:
         self._offers = dict(offers)
         self.resources = resources
-        self._shared: dict[tuple[str, str], Any] = {}
+        self._shared: dict[tuple[str | None, Hashable], Any] = {}
 
     @classmethod
     def default(
@@ -168,21 +170,32 @@ class RewardCatalogue:
             raise RewardRequestError(f"{where} must be an object", where)
         self._check(offer, params, request, where)
         options = validate(offer.kind.options, {**offer.options, **params}, where)
-        context = Context(
-            name=name,
-            request=request,
-            resources=self.resources,
-            where=where,
-            shared=lambda key, make: self._share(name, key, make),
-            member=lambda member, inner, path: self.source(member, inner, request, path, depth + 1),
-        )
+        context = self._context(name, request, where, depth)
         try:
             return offer.kind.create(options, context)
         except RewardConfigError as error:
             raise RewardRequestError(f"reward {name!r} is not available here: {error}", named) from error
 
+    async def start(self, say: Callable[[str], None] = lambda text: None) -> None:
+        """Load the models that the configured rewards ask, so that no request waits for it; without it, reward models
+        load when they are first used, and judges not at all. ``say`` is told what is loaded.
+
+        Raises RewardConfigError: a model cannot be loaded.
+        """
+        for name, offer in self._offers.items():
+            if offer.kind.model is None or offer.kind.unavailable(self.resources, offer.options):
+                continue
+            options = validate(offer.kind.options, offer.options, f"rewards.{name}")
+            model = offer.kind.model(options, self._context(name, RewardRequest(), f"rewards.{name}"))
+            if isinstance(model, (LocalRewardModel, JudgeModel)):
+                say(f"loading {model.model} for the reward {name}")
+                try:
+                    await model.start()
+                except (PotentialError, RewardFailure) as error:
+                    raise RewardConfigError(f"rewards.{name}: {error}") from error
+
     async def aclose(self) -> None:
-        """Let go of what the sources share (HTTP clients, worker processes). Idempotent."""
+        """Let go of what the sources share (models, HTTP clients, worker processes). Idempotent."""
         shared, self._shared = self._shared, {}
         for thing in shared.values():
             await close(thing)
@@ -190,7 +203,18 @@ class RewardCatalogue:
         if workers is not None:
             await close(workers)
 
-    def _share(self, name: str, key: str, make: Any) -> Any:
+    def _context(self, name: str, request: RewardRequest, where: str, depth: int = 0) -> Context:
+        return Context(
+            name=name,
+            request=request,
+            resources=self.resources,
+            where=where,
+            shared=lambda key, make: self._share(name, key, make),
+            common=lambda key, make: self._share(None, key, make),
+            member=lambda member, inner, path: self.source(member, inner, request, path, depth + 1),
+        )
+
+    def _share(self, name: str | None, key: Hashable, make: Callable[[], Any]) -> Any:
         if (name, key) not in self._shared:
             self._shared[name, key] = make()
         return self._shared[name, key]

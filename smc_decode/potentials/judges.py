@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from dataclasses import fields
+from typing import Any, ClassVar, Protocol
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from smc_decode.engines.base import Tokenizer
+from smc_decode.engines.vllm_settings import VLLMSettings
 from smc_decode.potentials.options import Finite, Options
 
 _SPECIAL = re.compile(r"<\|[^|<>]{1,40}\|>|<extra_\d+>|</?s>|\[/?INST\]", re.IGNORECASE)
@@ -67,12 +69,36 @@ def check_template(template: str, names: Sequence[str]) -> str:
     return template
 
 
-class ModelOptions(Options):
-    """Where a reward model is: ``model`` is a folder or a Hugging Face name, which is loaded into a second
-    engine, or what the vLLM server at ``url`` calls it. ``api_key_env``: the environment variable with that
-    server's key. ``timeout`` in seconds for one call of the server. All are the operator's to set."""
+class HostOptions(Options):
+    """Where a model beside the generator is: loaded into a second engine of this machine, or on the vLLM server at
+    ``url``. ``api_key_env``: the environment variable with that server's key. ``timeout`` in seconds for one call of
+    the server. ``engine``: fields of VLLMSettings for a model that is loaded here, such as
+    ``gpu_memory_utilization``. All are the operator's to set."""
 
-    model: str = Field(min_length=1, max_length=1000)
+    REMOTE_FIELDS: ClassVar[frozenset[str]] = frozenset()
+    """What ``engine`` may set where there is a ``url``."""
+
     url: str | None = Field(None, pattern=r"^https?://[^/\s]+")
     api_key_env: str | None = None
     timeout: Finite = Field(60.0, gt=0, le=3600)
+    engine: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("engine")
+    @classmethod
+    def _known_fields(cls, engine: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        allowed = _HERE if info.data.get("url") is None else cls.REMOTE_FIELDS
+        unknown = sorted(set(engine) - allowed)
+        if unknown and not allowed:
+            raise ValueError("is for a model that is loaded here: leave it out, or url")
+        if unknown:
+            raise ValueError(f"{unknown[0]} is unknown; allowed: {', '.join(sorted(allowed))}")
+        return engine
+
+
+_HERE = frozenset(field.name for field in fields(VLLMSettings)) - {"model", "pooling_task", "pooling_step_token_id"}
+
+
+class ModelOptions(HostOptions):
+    """A reward model: ``model`` is a folder or a Hugging Face name, or what the server at ``url`` calls it."""
+
+    model: str = Field(min_length=1, max_length=1000)

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from smc_decode.potentials.base import RewardSource
 from smc_decode.potentials.cache import ContentCache
-from smc_decode.potentials.judges import LabelModel, ModelOptions, RewardModel
+from smc_decode.potentials.judge_models import JudgeModel, load_here, reach
+from smc_decode.potentials.judges import HostOptions, LabelModel, ModelOptions, RewardModel
 from smc_decode.potentials.local_models import LocalRewardModel, PoolingTask
 from smc_decode.potentials.options import Options, RewardConfigError, RewardRequest
 from smc_decode.potentials.remote_models import RemoteRewardModel
 from smc_decode.potentials.workers import WorkerPool
+
+if TYPE_CHECKING:
+    from smc_decode.potentials.verifier import VerifierOptions
 
 
 @dataclass
@@ -41,13 +46,15 @@ class Resources:
 @dataclass(frozen=True)
 class Context:
     """What a kind gets to make a source: the reward's name, the request, the resources; ``shared`` makes a thing once
-    per reward name and keeps it for all requests; ``member`` gives another reward of the catalogue by name."""
+    per reward name and keeps it for all requests, ``common`` once for all rewards; ``member`` gives another reward of
+    the catalogue by name."""
 
     name: str
     request: RewardRequest
     resources: Resources
     where: str
     shared: Callable[[str, Callable[[], Any]], Any]
+    common: Callable[[Hashable, Callable[[], Any]], Any]
     member: Callable[[str, Mapping[str, Any], str], RewardSource]
 
     def cache(self) -> ContentCache[Any]:
@@ -57,8 +64,8 @@ class Context:
     def reward_model(
         self, options: ModelOptions, task: PoolingTask, step: str | None, logits: bool = False
     ) -> RewardModel:
-        """The model that ``options`` name: one that was handed in, a remote one, or one that is loaded when it is first
-        used. ``step``: the token that stands after each step."""
+        """The model that ``options`` name: one that was handed in, a remote one, or one that is loaded at the start or
+        when it is first used. ``step``: the token that stands after each step."""
         given: RewardModel | None = self.resources.models.get(options.model)
         if given is not None:
             return given
@@ -72,18 +79,35 @@ class Context:
                     logits=logits,
                     timeout=options.timeout,
                 )
-            return LocalRewardModel(options.model, task, step, logits=logits)
+            return LocalRewardModel(options.model, task, step, logits=logits, **options.engine)
 
-        model: RewardModel = self.shared("model", make)
+        model: RewardModel = self.common((task, step, logits, options.model, *_host(options)), make)
         return model
 
-    def label_model(self, name: str | None) -> LabelModel:
-        """The generator, or another loaded model."""
-        model: LabelModel | None = self.resources.engine if name is None else self.resources.models.get(name)
-        if model is None:
-            known = ", ".join(sorted(self.resources.models)) or "none"
-            raise RewardConfigError(f"no judge {name!r} is loaded; loaded: {known}")
-        return model
+    def judge(self, options: VerifierOptions) -> LabelModel:
+        """The generator, a model that was handed in, or one that :meth:`RewardCatalogue.start` loads."""
+        if options.model is None:
+            generator: LabelModel = self.resources.engine
+            return generator
+        given: LabelModel | None = self.resources.models.get(options.model)
+        if given is not None:
+            return given
+        name, url, settings = options.model, options.url, dict(options.engine)
+
+        def make() -> JudgeModel:
+            if url is None:
+                return JudgeModel(name, lambda: load_here(name, settings))
+            there = {**settings, "api_key_env": options.api_key_env, "timeout": options.timeout}
+            return JudgeModel(f"{name} at {url}", lambda: reach(name, url, there))
+
+        judge: LabelModel = self.common(("judge", name, *_host(options)), make)
+        return judge
+
+
+def _host(options: HostOptions) -> tuple[Hashable, ...]:
+    """What tells two engines of one model apart."""
+    settings = json.dumps(options.engine, sort_keys=True, default=str)
+    return (settings,) if options.url is None else (settings, options.url, options.api_key_env, options.timeout)
 
 
 @dataclass(frozen=True)
@@ -92,7 +116,8 @@ class Kind:
 
     ``request_params``: what a request may set unless the operator says otherwise. ``code_params``: those that carry
     code which will be run. ``operator_only``: those that no request may ever set. ``missing``: why it cannot
-    work with these resources and operator's options, or ''. ``builtin``: offered without configuration.
+    work with these resources and operator's options, or ''. ``builtin``: offered without configuration. ``model``: the
+    model that its sources ask.
     """
 
     source: str
@@ -105,6 +130,7 @@ class Kind:
     operator_only: tuple[str, ...] = ()
     missing: Callable[[Resources, Mapping[str, Any]], str] = lambda resources, options: ""
     builtin: bool = True
+    model: Callable[[Any, Context], Any] | None = None
 
     def unavailable(self, resources: Resources, options: Mapping[str, Any]) -> str:
         """Why this kind does not work here, or ''."""
@@ -249,48 +275,49 @@ def _no_model(resources: Resources, options: Mapping[str, Any]) -> str:
     return "needs vLLM, or the url of a vLLM server"
 
 
-_MODEL = ("model", "url", "api_key_env", "timeout", "template")
+_HOST = ("model", "url", "api_key_env", "timeout", "engine")
 
 
 def _prm() -> Kind:
     from smc_decode.potentials import process_reward as module
+
+    def model(options: module.ProcessRewardOptions, context: Context) -> RewardModel:
+        step = options.separator if options.head == "steps" else None
+        return context.reward_model(options, "token_classify", step)
 
     return Kind(
         "prm",
         "A process reward model: a score for each step",
         module.ProcessRewardOptions,
         lambda options, context: module.ProcessReward(
-            options,
-            context.request,
-            context.reward_model(options, "token_classify", options.separator if options.head == "steps" else None),
-            name=context.name,
-            cache=context.cache(),
+            options, context.request, model(options, context), name=context.name, cache=context.cache()
         ),
         ("aggregate",),
-        operator_only=(*_MODEL, "head", "separator"),
+        operator_only=(*_HOST, "template", "head", "separator"),
         missing=_no_model,
         builtin=False,
+        model=model,
     )
 
 
 def _orm() -> Kind:
     from smc_decode.potentials import outcome_reward as module
 
+    def model(options: module.OutcomeRewardOptions, context: Context) -> RewardModel:
+        return context.reward_model(options, "classify", None, options.scale == "logit")
+
     return Kind(
         "orm",
         "An outcome reward model: a score for the whole answer",
         module.OutcomeRewardOptions,
         lambda options, context: module.OutcomeReward(
-            options,
-            context.request,
-            context.reward_model(options, "classify", None, options.scale == "logit"),
-            name=context.name,
-            cache=context.cache(),
+            options, context.request, model(options, context), name=context.name, cache=context.cache()
         ),
         ("judge_prefixes",),
-        operator_only=_MODEL,
+        operator_only=(*_HOST, "template"),
         missing=_no_model,
         builtin=False,
+        model=model,
     )
 
 
@@ -302,11 +329,12 @@ def _verifier() -> Kind:
         "A language model is asked whether the answer is right: the odds of Yes against No",
         module.VerifierOptions,
         lambda options, context: module.Verifier(
-            options, context.request, context.label_model(options.model), name=context.name, cache=context.cache()
+            options, context.request, context.judge(options), name=context.name, cache=context.cache()
         ),
         ("template", "suffix", "layout", "judge_prefixes", "yes", "no"),
-        operator_only=("model",),
-        missing=lambda resources, options: "" if options.get("model") else _no_engine(resources, options),
+        operator_only=_HOST,
+        missing=lambda resources, options: (_no_model if options.get("model") else _no_engine)(resources, options),
+        model=lambda options, context: context.judge(options),
     )
 
 

@@ -40,7 +40,7 @@ class LocalRewardModel:
                     self._engine = await PoolingEngine.create(self.model, self._task, step=self._step, **self._settings)
                 except EngineError as error:
                     raise RewardFailure(f"the reward model {self.model} cannot be loaded: {error}") from error
-                except ValueError as error:
+                except (ValueError, TypeError) as error:
                     raise PotentialError(str(error)) from error
             return self._engine
 

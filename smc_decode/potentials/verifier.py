@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from smc_decode.engines.base import EngineError
+from smc_decode.engines.remote_settings import RemoteSettings
 from smc_decode.potentials.base import Prefix, Reward, RewardFailure
 from smc_decode.potentials.cache import ContentCache, content_key
-from smc_decode.potentials.judges import LabelModel, check_template, fill, without_special_tokens
-from smc_decode.potentials.options import Options, RewardRequest, RewardRequestError
+from smc_decode.potentials.judges import HostOptions, LabelModel, check_template, fill, without_special_tokens
+from smc_decode.potentials.options import RewardRequest, RewardRequestError
 from smc_decode.potentials.outcome_reward import sigmoid
 
 TEMPLATE = (
@@ -28,12 +29,17 @@ TEMPLATE = (
 SUFFIX = "\n\nIs the answer above correct? Reply with one word, Yes or No: "
 
 
-class VerifierOptions(Options):
-    """``model``: a loaded model's name; None: the generator. ``chat``: put the template into the judge's chat
-    template. ``yes``, ``no``: the labels' spellings, whose first tokens count. ``judge_prefixes``: judge
-    unfinished answers too."""
+class VerifierOptions(HostOptions):
+    """``model``: the judge, a folder or a Hugging Face name, or what the server at ``url`` calls it (``engine`` then
+    sets fields of RemoteSettings); None: the generator. ``chat``: put the template into the judge's chat template.
+    ``yes``, ``no``: the labels' spellings, whose first tokens count. ``judge_prefixes``: judge unfinished answers
+    too."""
 
-    model: str | None = None
+    REMOTE_FIELDS: ClassVar[frozenset[str]] = frozenset(RemoteSettings.model_fields) - {
+        "urls", "model", "api_key_env", "timeout",
+    }  # fmt: skip
+
+    model: str | None = Field(None, min_length=1, max_length=1000, validate_default=True)
     layout: Literal["prompt", "suffix"] = "prompt"
     template: str = Field(TEMPLATE, max_length=20_000)
     suffix: str = Field(SUFFIX, min_length=1, max_length=2_000)
@@ -47,11 +53,19 @@ class VerifierOptions(Options):
     def _complete(cls, template: str) -> str:
         return check_template(template, ("question", "answer"))
 
-    @model_validator(mode="after")
-    def _own_tokens(self) -> VerifierOptions:
-        if self.layout == "suffix" and self.model is not None:
+    @field_validator("model")
+    @classmethod
+    def _named(cls, model: str | None, info: ValidationInfo) -> str | None:
+        if model is None and (info.data.get("url") is not None or info.data.get("engine")):
+            raise ValueError("url and engine are for another judge than the generator: name its model")
+        return model
+
+    @field_validator("layout")
+    @classmethod
+    def _own_tokens(cls, layout: str, info: ValidationInfo) -> str:
+        if layout == "suffix" and info.data.get("model") is not None:
             raise ValueError("layout 'suffix' continues the generator's own tokens: leave model out")
-        return self
+        return layout
 
 
 class Verifier:

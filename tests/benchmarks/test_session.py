@@ -17,6 +17,7 @@ from benchmarks.records import RecordsError, read_run
 from benchmarks.runner import RewardNameError, run_seed
 from benchmarks.session import run_benchmark
 from benchmarks.settings import SettingsError
+from smc_decode.potentials.options import RewardConfigError
 from tests.benchmarks.toy import TextMarker, engine, settings
 
 pytestmark = pytest.mark.usefixtures("sandbox_works")
@@ -153,3 +154,38 @@ async def test_a_run_that_was_ended_goes_on_without_losing_or_repeating_a_proble
     keys = [(line["method"], line["problem"]) for line in lines if line["kind"] == "result"]
     assert keys[:3] == before
     assert len(keys) == len(set(keys)) == 8
+
+
+OWN = """
+[rewards.adds-one]
+source = "regex"
+pattern = 'x \\+ 1'
+match = "search"
+"""
+
+
+async def test_a_reward_of_the_users_file_is_used_and_written_into_the_results(tmp_path):
+    own = tmp_path / "rewards.toml"
+    own.write_text(OWN)
+    given = settings(tmp_path, methods=["best-of-n"], particles=16, reward="adds-one", rewards=own)
+    await run_benchmark(given, quiet(), engine=engine())
+    run = read_run(given.out)
+    assert all(record["passed"] for record in run.records)
+    assert run.header["rewards"] == {"adds-one": {"source": "regex", "pattern": r"x \+ 1", "match": "search"}}
+    own.write_text(OWN.replace("+ 1", "+ 2"))
+    with pytest.raises(RecordsError, match="another rewards"):
+        await run_benchmark(given.model_copy(update={"resume": True}), quiet(), engine=engine())
+
+
+@pytest.mark.parametrize(
+    ("text", "more", "says"),
+    [
+        ("[rewards.mine]\nsource = 'none'", {}, "rewards.mine.source"),
+        ("[rewards", {}, "rewards.toml"),
+        ("", {"base_url": "http://127.0.0.1:9/v1"}, "a server has rewards of its own"),
+    ],
+)
+async def test_a_file_of_rewards_that_cannot_be_used_is_refused_at_once(tmp_path, text, more, says):
+    (tmp_path / "rewards.toml").write_text(text)
+    with pytest.raises((SettingsError, RewardConfigError), match=says):
+        await run_benchmark(settings(tmp_path, rewards=tmp_path / "rewards.toml", **more), quiet(), engine=engine())

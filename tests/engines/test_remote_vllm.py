@@ -24,7 +24,10 @@ from smc_decode.engines.base import Extend, Shaping
 from smc_decode.engines.remote import RemoteEngine, RemoteSettings
 from smc_decode.engines.vllm_env import worker_environment
 from smc_decode.engines.vllm_settings import VLLMSettings, cpu_dtype
+from smc_decode.potentials.catalogue import RewardCatalogue
+from smc_decode.potentials.options import RewardRequest
 from tests.engines.test_remote import draw, population
+from tests.potentials.answers import answer
 
 pytestmark = pytest.mark.vllm
 
@@ -197,3 +200,17 @@ def _behind_ours(served: str) -> None:
     finally:
         process.kill()
         process.communicate()
+
+
+async def test_a_verifier_asks_a_judge_on_a_server(served: str, bundled_model: str) -> None:
+    table = {"source": "verifier", "model": "small", "url": served, "engine": {"tokenizer": bundled_model}}
+    made = RewardCatalogue.from_toml({"rewards": {"judge": table}})
+    try:
+        await made.start()
+        right, wrong = await made.source("judge", {}, RewardRequest("What is 2 + 2?")).rewards(
+            [answer("4"), answer("The answer is 77.")]
+        )
+        assert 0.0 < right.value < 1.0
+        assert right.value != wrong.value
+    finally:
+        await made.aclose()

@@ -54,3 +54,17 @@ async def test_a_process_reward_model_is_loaded_when_it_is_first_used(process_re
         assert (source.cache.calls, source.cache.hits) == (3, 0)
     finally:
         await made.aclose()
+
+
+async def test_a_second_engine_of_the_same_model_judges_as_the_generator_does(vllm_engine, bundled_model):
+    judge = {"source": "verifier", "model": bundled_model, "engine": {"kv_cache_gib": 0.25, "max_model_len": 512}}
+    made = RewardCatalogue.from_toml({"rewards": {"judge": judge}}, engine=vllm_engine)
+    try:
+        await made.start()
+        answers = [answer("4"), answer("The answer is 77.")]
+        request = RewardRequest("What is 2 + 2?")
+        own = await made.source("verifier", {}, request).rewards(answers)
+        other = await made.source("judge", {}, request).rewards(answers)
+        assert [each.value for each in other] == pytest.approx([each.value for each in own], abs=0.02)
+    finally:
+        await made.aclose()

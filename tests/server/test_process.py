@@ -263,6 +263,17 @@ def test_the_process_exits_with_an_error_when_the_engine_dies_and_it_was_told_to
         assert server.process.wait(20) == 1
 
 
+@pytest.mark.parametrize("command", [("serve", "--port", "0"), ("run", "hi")])
+def test_a_judge_that_cannot_be_loaded_ends_the_start_and_names_its_table(tmp_path: Path, command: tuple[str]) -> None:
+    path = tmp_path / "smc.toml"
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        judge = f'source = "verifier"\nmodel = "m"\nurl = "http://127.0.0.1:{taken.getsockname()[1]}"\n'
+        path.write_text(f'[engine]\nkind = "tests.server.toy:create"\n[rewards.judge]\n{judge}')
+        line = one_line(cli(*command, "--config", str(path)))
+    assert "rewards.judge: the judge m at http://127.0.0.1" in line
+
+
 def cli(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "server.cli", *arguments]
     env = {**os.environ, **environment}
