@@ -1,8 +1,8 @@
 """Several rewards as one: a weighted sum, r = sum w_i r_i / sum w_i, or a weighted product, r = prod r_i^(w_i /
 sum w).
 
-A member that judges complete answers only counts ``pending`` for the unfinished ones. With ``weights`` the
-weights come from a file that ``fuse`` fitted.
+A member that judges complete answers only counts ``pending`` for the unfinished ones, also where it is the only
+member. With ``weights`` the weights come from a file that ``fuse`` fitted.
 """
 
 from __future__ import annotations
@@ -55,6 +55,8 @@ def read_weights(path: str, members: Sequence[str]) -> dict[str, float]:
 class Ensemble:
     """The reward source over ``members``: (source, weight)."""
 
+    prefixes = True
+
     def __init__(
         self,
         members: Sequence[tuple[RewardSource, float]],
@@ -71,7 +73,6 @@ class Ensemble:
         self._members = [(source, weight / total) for source, weight in used]
         self._combine = combine
         self._pending = pending
-        self.prefixes = any(source.prefixes for source, _ in used)
         self.cacheable = all(source.cacheable for source, _ in used)
         self.needs_logprobs = any(source.needs_logprobs for source, _ in used)
 

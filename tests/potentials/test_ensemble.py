@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from smc_decode.potentials import Reward, RewardFailure
+from smc_decode.potentials import Reward, RewardFailure, RewardPotential
 from smc_decode.potentials.catalogue import RewardCatalogue
 from smc_decode.potentials.ensemble import Ensemble, EnsembleOptions, read_weights
 from smc_decode.potentials.options import RewardConfigError, RewardRequest, RewardRequestError, validate
@@ -41,10 +41,16 @@ async def test_a_member_that_judges_complete_answers_only_is_pending_before():
     members = [(Fixed(0.9), 1), (Fixed(0.1, prefixes=False, cacheable=False), 1)]
     assert await mixed(members) == pytest.approx(0.5)
     assert await mixed(members, finished=False) == pytest.approx(0.7)
-    ensemble = Ensemble(members)
-    assert ensemble.prefixes
-    assert not ensemble.cacheable
-    assert not Ensemble(members[1:]).prefixes
+    assert not Ensemble(members).cacheable
+
+
+async def test_alone_a_judge_of_complete_answers_gains_nothing_from_an_early_end():
+    judge = Fixed(0.5, prefixes=False)
+    alone = RewardPotential(Ensemble([(judge, 1)]), reward_scale=4.0)
+    early, late = answer("x", True), answer("x", False)
+    assert RewardPotential(judge, reward_scale=4.0).kind == "terminal"  # psi = 1 of late, exp(2) of early
+    assert alone.kind == "telescoping"
+    assert [each.log_value for each in await alone.evaluate([early, late])] == [2.0, 2.0]
 
 
 async def test_a_failure_of_a_member_is_a_failure():
