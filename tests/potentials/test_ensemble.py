@@ -41,7 +41,9 @@ async def test_a_member_that_judges_complete_answers_only_is_pending_before():
     members = [(Fixed(0.9), 1), (Fixed(0.1, prefixes=False, cacheable=False), 1)]
     assert await mixed(members) == pytest.approx(0.5)
     assert await mixed(members, finished=False) == pytest.approx(0.7)
-    assert not Ensemble(members).cacheable
+    ensemble = Ensemble(members)
+    assert ensemble.prefixes
+    assert not ensemble.cacheable
 
 
 async def test_alone_a_judge_of_complete_answers_gains_nothing_from_an_early_end():
