@@ -27,7 +27,7 @@ RUN mkdir smc_decode server benchmarks && touch smc_decode/__init__.py server/__
 COPY --chown=smc:smc smc_decode smc_decode
 COPY --chown=smc:smc server server
 COPY --chown=smc:smc benchmarks benchmarks
-RUN python -m smc_decode.models
+RUN python -m smc_decode.engines.bundled_model
 
 # The bundled model is in here already; models of the hub that --model names are kept here too.
 VOLUME /cache

@@ -24,7 +24,7 @@ $(STAMP): pyproject.toml scripts/setup.sh
 	@touch $@
 
 model: setup ## fetch the bundled model into the user's cache, once
-	@$(PY) -m smc_decode.models >/dev/null
+	@$(PY) -m smc_decode.engines.bundled_model >/dev/null
 
 # With a model of the user's own, the bundled one is not needed.
 serve: setup $(if $(findstring --model,$(ARGS)),,model) ## start the server; ARGS="--port 9000 --model NAME" is passed on

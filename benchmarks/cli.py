@@ -20,7 +20,7 @@ from benchmarks.session import run_benchmark
 from benchmarks.settings import Settings, SettingsError, make_settings, read_recipe
 from benchmarks.solvers import SolverError
 from smc_decode.engines.base import EngineError, EngineRequestError
-from smc_decode.models import ModelError
+from smc_decode.engines.bundled_model import ModelError
 from smc_decode.potentials.base import PotentialError, RewardFailure
 from smc_decode.potentials.options import RewardConfigError, RewardRequestError
 

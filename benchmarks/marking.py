@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from benchmarks.problems import Problem, PromptForm
 from benchmarks.prompts import program_of
-from smc_decode.extractors import boxed
+from smc_decode.answers.extractors import boxed
 from smc_decode.sandbox import Sandbox
 
 TEST_SECONDS = 5.0

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from benchmarks.problems import Problem, PromptForm
 from smc_decode.engines.base import Tokenizer
-from smc_decode.potentials.code_prefix import read_program
+from smc_decode.potentials.code.program import read_program
 
 CODE_STOPS = ("\ndef ", "\nclass ", "\nif ", "\nprint")
 """What follows a finished function in a completion. Four, which is what OpenAI's API takes."""

@@ -23,7 +23,7 @@ from benchmarks.settings import Settings, SettingsError
 from benchmarks.shared_draws import SharedDraws
 from benchmarks.solvers import EngineSolver, ServerSolver, Solver
 from smc_decode.engines.base import Engine
-from smc_decode.models import BUNDLED_MODEL, resolve_model
+from smc_decode.engines.bundled_model import BUNDLED_MODEL, resolve_model
 from smc_decode.potentials.catalogue import RewardCatalogue
 from smc_decode.sandbox import Sandbox, SandboxUnavailable
 
@@ -145,7 +145,7 @@ async def _solver(
 
 
 async def _vllm(settings: Settings) -> tuple[Engine, dict[str, Any]]:
-    from smc_decode.engines.vllm import VLLMEngine, VLLMSettings
+    from smc_decode.engines.vllm.engine import VLLMEngine, VLLMSettings
 
     path = resolve_model(settings.model)
     try:

@@ -14,6 +14,7 @@ import numpy as np
 from benchmarks.accounting import Account, Trace, run_numbers
 from benchmarks.methods import Method
 from benchmarks.prompts import Prompt, without_stop
+from smc_decode.answers.selection import select
 from smc_decode.config import SMCConfig
 from smc_decode.engines.base import Engine
 from smc_decode.errors import AllParticlesDead
@@ -22,8 +23,7 @@ from smc_decode.potentials.catalogue import RewardCatalogue
 from smc_decode.potentials.options import RewardRequest
 from smc_decode.presets import PRESETS
 from smc_decode.result import SMCResult, Usage
-from smc_decode.sampler import run
-from smc_decode.selection import select
+from smc_decode.sampler.run import run
 
 
 @dataclass(frozen=True)

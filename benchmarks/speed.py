@@ -28,8 +28,8 @@ from benchmarks.speed_cases import CASES, Case, Measured
 from benchmarks.speed_meter import Spent, Work
 from benchmarks.speed_plain import Reference
 from benchmarks.speed_server import memory, start_to_first_token
-from smc_decode.engines.vllm import VLLMEngine, VLLMSettings
-from smc_decode.models import ensure_bundled_model
+from smc_decode.engines.bundled_model import ensure_bundled_model
+from smc_decode.engines.vllm.engine import VLLMEngine, VLLMSettings
 
 console = Console()
 

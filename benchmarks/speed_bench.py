@@ -12,7 +12,7 @@ from benchmarks.prompts import make_prompt
 from benchmarks.speed_meter import Meter, MeteredEngine, MeteredPotential, Spent
 from smc_decode import SMCConfig, sample
 from smc_decode.engines.base import Extend, Shaping
-from smc_decode.engines.vllm import VLLMEngine
+from smc_decode.engines.vllm.engine import VLLMEngine
 from smc_decode.potentials.base import Potential
 from smc_decode.potentials.function import FunctionPotential
 from smc_decode.result import SMCResult

@@ -13,8 +13,8 @@ import time
 from collections.abc import Sequence
 from typing import Any, Self
 
-from smc_decode.engines.vllm_env import worker_environment
-from smc_decode.engines.vllm_settings import VLLMSettings, cpu_dtype
+from smc_decode.engines.vllm.environment import worker_environment
+from smc_decode.engines.vllm.settings import VLLMSettings, cpu_dtype
 
 
 class Reference:

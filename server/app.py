@@ -8,20 +8,24 @@ from collections.abc import AsyncIterator, Callable, Mapping
 
 from fastapi import FastAPI
 
-from server import chat, completions, errors, health, model_routes, page, stored_runs
-from server.admission import Admission
-from server.auth import Gate, Keys
-from server.lifecycle import Lifecycle
-from server.limits import BodyLimit
-from server.logs import RequestLog
-from server.metrics import Metrics
-from server.presets import PresetBook
-from server.services import Services
+from server import page
+from server.edge.admission import Admission
+from server.edge.auth import Gate, Keys
+from server.edge.limits import BodyLimit
+from server.edge.logs import RequestLog
+from server.openai import chat, completions, errors
+from server.openai import models as model_routes
+from server.process import health
+from server.process.life import Lifecycle
+from server.process.version import VERSION
+from server.runs import routes as stored_runs
+from server.runs.metrics import Metrics
+from server.runs.presets import PresetBook
+from server.runs.services import Services
+from server.runs.store import Traces
 from server.settings import PresetTable, ServerSettings
-from server.traces import Traces
-from server.version import VERSION
 from smc_decode.engines.base import Engine
-from smc_decode.models import default_cache_dir
+from smc_decode.engines.bundled_model import default_cache_dir
 from smc_decode.potentials.catalogue import RewardCatalogue
 from smc_decode.sandbox import Sandbox
 
@@ -38,7 +42,7 @@ def create_app(
 ) -> FastAPI:
     """The ASGI application. It shuts ``engine``, ``catalogue`` and ``sandbox`` down when it ends.
 
-    ``keys``: API keys (:func:`server.auth.read_keys`); None: everybody is let in. ``on_engine_death`` is called
+    ``keys``: API keys (:func:`server.edge.auth.read_keys`); None: everybody is let in. ``on_engine_death`` is called
     when the engine has died, once.
 
     Raises:

@@ -129,7 +129,7 @@ class SMCConfig(_Part):
     @field_validator("resampling")
     @classmethod
     def _known_scheme(cls, name: str) -> str:
-        from smc_decode.resampling import SCHEMES
+        from smc_decode.laws.resampling import SCHEMES
 
         if name not in SCHEMES:
             raise ValueError(f"unknown resampling {name!r}; allowed: {', '.join(sorted(SCHEMES))}")

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from smc_decode.engines.vllm import VLLMEngine, VLLMSettings
+from smc_decode.engines.vllm.engine import VLLMEngine, VLLMSettings
 
 
 @pytest.fixture(scope="session")
@@ -16,7 +16,7 @@ def bundled_model() -> str:
     """The folder of the bundled model."""
     if importlib.util.find_spec("vllm") is None:
         pytest.skip("vLLM is not installed")
-    from smc_decode.models import ensure_bundled_model
+    from smc_decode.engines.bundled_model import ensure_bundled_model
 
     return str(ensure_bundled_model(progress=False))
 

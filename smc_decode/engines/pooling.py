@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smc_decode.engines.base import EngineError, EngineRequestError
-from smc_decode.engines.vllm_messages import Pool, Pooled, Rejected
-from smc_decode.engines.vllm_process import EngineProcess
-from smc_decode.engines.vllm_settings import PoolingTask, VLLMSettings
-from smc_decode.engines.vllm_tokenizer import HFTokenizer
+from smc_decode.engines.vllm.messages import Pool, Pooled, Rejected
+from smc_decode.engines.vllm.process import EngineProcess
+from smc_decode.engines.vllm.settings import PoolingTask, VLLMSettings
+from smc_decode.engines.vllm.tokenizer import HFTokenizer
 
 Scores = NDArray[np.float32]
 _KV_CACHE_GIB = 0.5

@@ -23,7 +23,7 @@ from smc_decode.engines.base import (
     Tokenizer,
     TokenScore,
 )
-from smc_decode.weights import Floats, log_sum_exp
+from smc_decode.laws.weights import Floats, log_sum_exp
 
 _MOST_LAWS = 200_000
 

@@ -23,9 +23,9 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from smc_decode.potentials.base import Potential, PotentialError, RewardFailure, RewardPotential, RewardSource
-from smc_decode.potentials.judge_models import JudgeModel
 from smc_decode.potentials.kinds import Context, Kind, Resources, all_kinds, close
-from smc_decode.potentials.local_models import LocalRewardModel
+from smc_decode.potentials.models.judge_models import JudgeModel
+from smc_decode.potentials.models.local_models import LocalRewardModel
 from smc_decode.potentials.options import (
     RewardConfigError,
     RewardRequest,

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from smc_decode.potentials.base import RewardSource
 from smc_decode.potentials.cache import ContentCache
-from smc_decode.potentials.judge_models import JudgeModel, load_here, reach
-from smc_decode.potentials.judges import HostOptions, LabelModel, ModelOptions, RewardModel
-from smc_decode.potentials.local_models import LocalRewardModel, PoolingTask
+from smc_decode.potentials.models.judge_models import JudgeModel, load_here, reach
+from smc_decode.potentials.models.judges import HostOptions, LabelModel, ModelOptions, RewardModel
+from smc_decode.potentials.models.local_models import LocalRewardModel, PoolingTask
+from smc_decode.potentials.models.remote_models import RemoteRewardModel
 from smc_decode.potentials.options import Options, RewardConfigError, RewardRequest
-from smc_decode.potentials.remote_models import RemoteRewardModel
-from smc_decode.potentials.workers import WorkerPool
+from smc_decode.workers.pool import WorkerPool
 
 if TYPE_CHECKING:
-    from smc_decode.potentials.verifier import VerifierOptions
+    from smc_decode.potentials.models.verifier import VerifierOptions
 
 
 @dataclass
@@ -148,7 +148,7 @@ _CODE = ("prompt", "entry_point", "answer", "syntax_weight", "pending", "run_pre
 
 
 def _unit_tests() -> Kind:
-    from smc_decode.potentials import unit_tests as module
+    from smc_decode.potentials.code import unit_tests as module
 
     return Kind(
         "unit_tests",
@@ -164,7 +164,7 @@ def _unit_tests() -> Kind:
 
 
 def _prompt_examples() -> Kind:
-    from smc_decode.potentials import prompt_examples as module
+    from smc_decode.potentials.code import prompt_examples as module
 
     return Kind(
         "prompt_examples",
@@ -179,7 +179,7 @@ def _prompt_examples() -> Kind:
 
 
 def _confidence() -> Kind:
-    from smc_decode.potentials import confidence as module
+    from smc_decode.potentials.models import confidence as module
 
     return Kind(
         "confidence",
@@ -191,7 +191,7 @@ def _confidence() -> Kind:
 
 
 def _stdin_tests() -> Kind:
-    from smc_decode.potentials import stdin_tests as module
+    from smc_decode.potentials.code import stdin_tests as module
 
     return Kind(
         "stdin_tests",
@@ -206,7 +206,7 @@ def _stdin_tests() -> Kind:
 
 
 def _arithmetic() -> Kind:
-    from smc_decode.potentials import arithmetic as module
+    from smc_decode.potentials.mathematics import arithmetic as module
 
     return Kind(
         "arithmetic",
@@ -221,7 +221,7 @@ def _arithmetic() -> Kind:
 
 
 def _self_consistency() -> Kind:
-    from smc_decode.potentials import self_consistency as module
+    from smc_decode.potentials.mixtures import self_consistency as module
 
     return Kind(
         "self_consistency",
@@ -233,7 +233,7 @@ def _self_consistency() -> Kind:
 
 
 def _json_schema() -> Kind:
-    from smc_decode.potentials import json_schema as module
+    from smc_decode.potentials.text import json_schema as module
 
     return Kind(
         "json_schema",
@@ -246,7 +246,7 @@ def _json_schema() -> Kind:
 
 
 def _regex() -> Kind:
-    from smc_decode.potentials import regular_expression as module
+    from smc_decode.potentials.text import regular_expression as module
 
     return Kind(
         "regex",
@@ -279,7 +279,7 @@ _HOST = ("model", "url", "api_key_env", "timeout", "engine")
 
 
 def _prm() -> Kind:
-    from smc_decode.potentials import process_reward as module
+    from smc_decode.potentials.models import process_reward as module
 
     def model(options: module.ProcessRewardOptions, context: Context) -> RewardModel:
         step = options.separator if options.head == "steps" else None
@@ -301,7 +301,7 @@ def _prm() -> Kind:
 
 
 def _orm() -> Kind:
-    from smc_decode.potentials import outcome_reward as module
+    from smc_decode.potentials.models import outcome_reward as module
 
     def model(options: module.OutcomeRewardOptions, context: Context) -> RewardModel:
         return context.reward_model(options, "classify", None, options.scale == "logit")
@@ -322,7 +322,7 @@ def _orm() -> Kind:
 
 
 def _verifier() -> Kind:
-    from smc_decode.potentials import verifier as module
+    from smc_decode.potentials.models import verifier as module
 
     return Kind(
         "verifier",
@@ -339,7 +339,7 @@ def _verifier() -> Kind:
 
 
 def _function() -> Kind:
-    from smc_decode.potentials import entry_point as module
+    from smc_decode.potentials.own import entry_point as module
 
     def missing(resources: Resources, options: Mapping[str, Any]) -> str:
         try:
@@ -366,7 +366,7 @@ def _function() -> Kind:
 
 
 def _http() -> Kind:
-    from smc_decode.potentials import http as module
+    from smc_decode.potentials.own import http as module
 
     def missing(resources: Resources, options: Mapping[str, Any]) -> str:
         key = options.get("api_key_env")
@@ -392,7 +392,7 @@ def _http() -> Kind:
 
 
 def _ensemble() -> Kind:
-    from smc_decode.potentials import ensemble as module
+    from smc_decode.potentials.mixtures import ensemble as module
 
     return Kind(
         "ensemble",

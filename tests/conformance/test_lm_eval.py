@@ -11,7 +11,7 @@ from typing import Any
 import openai
 import pytest
 
-from smc_decode.models import resolve_model
+from smc_decode.engines.bundled_model import resolve_model
 from tests.conformance.serving import ROOT, Server
 
 TASKS = Path(__file__).parent / "lm_eval"

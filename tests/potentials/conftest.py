@@ -2,8 +2,8 @@
 
 import pytest
 
-from smc_decode.potentials.workers import WorkerPool
 from smc_decode.sandbox import Sandbox, SandboxUnavailable
+from smc_decode.workers.pool import WorkerPool
 
 
 @pytest.fixture(scope="module")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import itertools
 
-from smc_decode.potentials.arithmetic import Arithmetic
 from smc_decode.potentials.base import RewardPotential
-from smc_decode.potentials.json_schema import JsonSchema, JsonSchemaOptions
+from smc_decode.potentials.code.stdin_tests import StdinTestOptions, StdinTests
+from smc_decode.potentials.code.unit_tests import UnitTestOptions, create
+from smc_decode.potentials.mathematics.arithmetic import Arithmetic
 from smc_decode.potentials.options import RewardRequest
-from smc_decode.potentials.stdin_tests import StdinTestOptions, StdinTests
-from smc_decode.potentials.unit_tests import UnitTestOptions, create
+from smc_decode.potentials.text.json_schema import JsonSchema, JsonSchemaOptions
 from tests.potentials.answers import answer
 
 PROMPT = 'def double(x):\n    """Twice x."""\n'

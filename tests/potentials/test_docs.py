@@ -13,7 +13,7 @@ from smc_decode.potentials.catalogue import RewardCatalogue
 from smc_decode.potentials.kinds import all_kinds
 from smc_decode.potentials.options import RewardRequest, option_names
 from tests.potentials.answers import FakeSandbox, report
-from tests.potentials.test_reward_models import Judge
+from tests.potentials.models.test_reward_models import Judge
 
 PAGE = (Path(__file__).parents[2] / "docs" / "rewards.md").read_text()
 EXAMPLES = [
@@ -41,7 +41,7 @@ def test_there_is_an_example_of_every_source():
 def test_every_example_is_a_request_that_works(example, monkeypatch):
     monkeypatch.setenv("STYLE_KEY", "k")
     config = tomllib.loads(CONFIG)
-    config["rewards"]["brief"]["function"] = "tests.potentials.test_entry_point:length"
+    config["rewards"]["brief"]["function"] = "tests.potentials.own.test_entry_point:length"
     made = RewardCatalogue.from_toml(
         config, sandbox=FakeSandbox(lambda source: report(1, 1)), engine=Judge(), models={}
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from server.protocol import ChatBody, CompletionBody, SMCFields
+from server.openai.protocol import ChatBody, CompletionBody, SMCFields
 from server.settings import ServerSettings
 from smc_decode.config import SMCConfig
 from tests.server.conftest import Client, chat, completion

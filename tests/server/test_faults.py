@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from smc_decode.engines.vllm import VLLMEngine, VLLMSettings
+from smc_decode.engines.vllm.engine import VLLMEngine, VLLMSettings
 from smc_decode.potentials.catalogue import RewardCatalogue
 from tests.server.conftest import Client, MakeClient, completion
 from tests.server.toy import SlowEngine, toy_engine
@@ -178,10 +178,10 @@ async def test_a_reward_service_that_is_down_is_a_503(make_client: MakeClient) -
 async def test_a_disk_that_fills_up_in_mid_run_costs_the_trace_and_not_the_answer(
     make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, stream: bool
 ) -> None:
-    import server.traces
+    import server.runs.store
 
-    opened = server.traces.os.open
-    monkeypatch.setattr(server.traces.os, "open", lambda path, flags, mode: opened("/dev/full", os.O_WRONLY))
+    opened = server.runs.store.os.open
+    monkeypatch.setattr(server.runs.store.os, "open", lambda path, flags, mode: opened("/dev/full", os.O_WRONLY))
     client = make_client()
     replies = [
         await client.post("/v1/completions", json=completion(smc={**ASKED, "trace": True}, stream=stream))

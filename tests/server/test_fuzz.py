@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from server.protocol import ChatBody, CompletionBody, SMCFields
+from server.openai.protocol import ChatBody, CompletionBody, SMCFields
 from smc_decode.config import SMCConfig
 from tests.server.conftest import MakeClient, chat, completion
 from tests.server.toy import toy_engine

@@ -1,0 +1,1 @@
+"""Who may come in, how much, and for how long."""

@@ -1,0 +1,1 @@
+"""OpenAI's protocol: bodies, routes, replies and streams."""

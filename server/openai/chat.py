@@ -1,0 +1,114 @@
+"""``POST /v1/chat/completions``."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from server.openai.body import parse
+from server.openai.logprobs import ScoredToken
+from server.openai.logprobs import chat as chat_logprobs
+from server.openai.operation import answer_request, check_logprobs
+from server.openai.protocol import ChatBody
+from server.openai.replies import Answer
+from server.openai.templates import chat_prompt
+from server.openai.tools import ToolParser, grammar_of
+from server.runs.plan import Plan, make_plan, read_orders
+from server.runs.services import services
+
+router = APIRouter()
+
+
+@router.post("/v1/chat/completions")
+async def chat_completions(request: Request) -> Response:
+    """OpenAI's chat completions, by SMC."""
+    served = services(request)
+    owner = served.gate.identify(request)
+    body = await parse(request, ChatBody)
+    orders = read_orders(served, body, grammar_of(body))
+    check_logprobs(served, body.top_logprobs, "top_logprobs")
+    prompt = await chat_prompt(served.engine, body)
+    plan = await make_plan(served, orders, prompt, local=served.gate.is_local(request))
+    return await answer_request(request, served, owner, body, orders, [plan], ChatFormat(body, prompt.token_ids))
+
+
+class ChatFormat:
+    """Choices of ``chat.completion`` and chunks of ``chat.completion.chunk`` objects."""
+
+    def __init__(self, body: ChatBody, prompt_token_ids: Sequence[int]) -> None:
+        self._body = body
+        self._prompt_token_ids = prompt_token_ids
+        self.tools = ToolParser.of(body)
+        self._head = {
+            "id": f"chatcmpl-{uuid.uuid4().hex}",
+            "created": int(time.time()),
+            "model": body.model,
+        }
+
+    @property
+    def logprobs(self) -> int | None:
+        return (self._body.top_logprobs or 0) if self._body.logprobs else None
+
+    async def prepare(self, plans: Sequence[Plan]) -> None:
+        return None
+
+    def choice(self, index: int, answer: Answer) -> dict[str, Any]:
+        message: dict[str, Any] = {"role": "assistant", "content": answer.text, "refusal": None}
+        reason = answer.finish_reason
+        if self.tools is not None:
+            parsed = self.tools.parse(answer.text)
+            message["content"] = parsed.content
+            if parsed.calls:
+                message["tool_calls"] = list(parsed.calls)
+                reason = "tool_calls"
+        ids = {"token_ids": list(answer.particle.token_ids)} if self._body.return_token_ids else {}
+        return {
+            "index": index,
+            "message": message,
+            "logprobs": self._logprobs(answer.tokens or ()),
+            "finish_reason": reason,
+            **answer.numbers,
+            **ids,
+        }
+
+    def response(self, choices: Sequence[Mapping[str, Any]], tail: Mapping[str, Any]) -> dict[str, Any]:
+        ids = {"prompt_token_ids": list(self._prompt_token_ids)} if self._body.return_token_ids else {}
+        return {**self._head, "object": "chat.completion", "choices": list(choices), **ids, **tail}
+
+    def opening(self, index: int, plan: Plan) -> dict[str, Any]:
+        return self.chunk([self._part(index, {"role": "assistant", "content": ""}, None)], {})
+
+    def delta(self, index: int, text: str, tokens: Sequence[ScoredToken], offset: int) -> dict[str, Any]:
+        return self.chunk([self._part(index, {"content": text}, self._logprobs(tokens))], {})
+
+    def closing(
+        self, index: int, answer: Answer, rest: str, tokens: Sequence[ScoredToken], offset: int
+    ) -> list[dict[str, Any]]:
+        chunks = []
+        reason = answer.finish_reason
+        if self.tools is not None:
+            parsed = self.tools.parse(answer.text)
+            if parsed.calls:
+                reason = "tool_calls"
+                rest = (parsed.content or "")[offset:]
+                calls = [{"index": i, **call} for i, call in enumerate(parsed.calls)]
+                chunks.append(self.chunk([self._part(index, {"tool_calls": calls}, None)], {}))
+        if rest or tokens:
+            chunks.insert(0, self.chunk([self._part(index, {"content": rest}, self._logprobs(tokens))], {}))
+        last = self._part(index, {}, None)
+        chunks.append(self.chunk([{**last, "finish_reason": reason, **answer.numbers}], {}))
+        return chunks
+
+    def chunk(self, choices: Sequence[Mapping[str, Any]], extra: Mapping[str, Any]) -> dict[str, Any]:
+        return {**self._head, "object": "chat.completion.chunk", "choices": list(choices), **extra}
+
+    def _part(self, index: int, delta: Mapping[str, Any], logprobs: dict[str, Any] | None) -> dict[str, Any]:
+        return {"index": index, "delta": dict(delta), "logprobs": logprobs, "finish_reason": None}
+
+    def _logprobs(self, tokens: Sequence[ScoredToken]) -> dict[str, Any] | None:
+        return None if self.logprobs is None else chat_logprobs(tokens, self.logprobs)

@@ -1,0 +1,180 @@
+"""``POST /v1/completions``."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import JSONResponse, Response
+
+from server.edge.disconnect import while_connected
+from server.openai.body import parse
+from server.openai.errors import invalid
+from server.openai.logprobs import ScoredToken, legacy, pieces_of, scored_tokens
+from server.openai.operation import answer_request, check_logprobs
+from server.openai.protocol import CompletionBody
+from server.openai.replies import Answer
+from server.openai.templates import completion_prompts
+from server.openai.tools import ToolParser
+from server.runs.batch import together, within_deadline
+from server.runs.plan import Plan, Prompt, make_plan, read_orders
+from server.runs.services import Services, services
+
+router = APIRouter()
+
+_SCORED_SIDE_BY_SIDE = 8
+
+
+@router.post("/v1/completions")
+async def completions(request: Request) -> Response:
+    """OpenAI's legacy completions, by SMC."""
+    served = services(request)
+    owner = served.gate.identify(request)
+    body = await parse(request, CompletionBody)
+    orders = read_orders(served, body)
+    check_logprobs(served, body.logprobs, "logprobs")
+    prompts = await completion_prompts(served.engine, body, served.settings.max_prompts)
+    form = CompletionFormat(served, body)
+    if body.max_tokens == 0:
+        return await _score_only(request, served, owner, body, form, prompts)
+    local = served.gate.is_local(request)
+    plans = [await make_plan(served, orders, prompt, local=local) for prompt in prompts]
+    return await answer_request(request, served, owner, body, orders, plans, form)
+
+
+class CompletionFormat:
+    """Choices and chunks of ``text_completion`` objects."""
+
+    tools: ToolParser | None = None
+
+    def __init__(self, served: Services, body: CompletionBody) -> None:
+        self._services = served
+        self._body = body
+        self._head = {
+            "id": f"cmpl-{uuid.uuid4().hex}",
+            "object": "text_completion",
+            "created": int(time.time()),
+            "model": body.model,
+        }
+        self._begins: dict[int, int] = {}
+        self._echoed: dict[tuple[int, ...], list[ScoredToken]] = {}
+
+    @property
+    def logprobs(self) -> int | None:
+        return self._body.logprobs
+
+    async def prepare(self, plans: Sequence[Plan]) -> None:
+        # What ``echo`` with ``logprobs`` needs to know of the prompts.
+        if self._body.echo and self._body.logprobs is not None:
+            for plan in plans:
+                await self.score_prompt(plan.prompt)
+
+    async def score_prompt(self, prompt: Prompt) -> None:
+        """Score an echoed prompt under the base model."""
+        engine = self._services.engine
+        if engine.tokenizer is None:
+            raise invalid("this engine has no tokenizer, so that it cannot echo text", "echo")
+        scores = await engine.score(prompt.token_ids, 0, top_logprobs=self._body.logprobs or 0)
+        pieces = pieces_of(engine.tokenizer, prompt.token_ids)
+        self._echoed[prompt.token_ids] = scored_tokens(engine.tokenizer, scores, pieces, first_is_start=True)
+
+    def choice(self, index: int, answer: Answer) -> dict[str, Any]:
+        plan = answer.plan
+        text = answer.text
+        offset = 0
+        tokens = list(answer.tokens or ())
+        if self._body.echo:
+            text = plan.prompt.text + text
+            offset = len(plan.prompt.text)
+        logprobs = None
+        if self._body.logprobs is not None:
+            logprobs = self._with_prompt(plan.prompt, legacy(tokens, offset, self._body.logprobs))
+        ids: dict[str, Any] = {}
+        if self._body.return_token_ids:
+            ids = {"prompt_token_ids": list(plan.prompt.token_ids), "token_ids": list(answer.particle.token_ids)}
+        return {
+            "index": index,
+            "text": text,
+            "logprobs": logprobs,
+            "finish_reason": answer.finish_reason,
+            **answer.numbers,
+            **ids,
+        }
+
+    def response(self, choices: Sequence[Mapping[str, Any]], tail: Mapping[str, Any]) -> dict[str, Any]:
+        return {**self._head, "choices": list(choices), **tail}
+
+    def scored(self, index: int, prompt: Prompt) -> dict[str, Any]:
+        """The choice of a prompt that was scored and not continued."""
+        empty = legacy((), len(prompt.text), 0)
+        logprobs = None if self._body.logprobs is None else self._with_prompt(prompt, empty)
+        ids: dict[str, Any] = {}
+        if self._body.return_token_ids:
+            ids = {"prompt_token_ids": list(prompt.token_ids), "token_ids": []}
+        return {"index": index, "text": prompt.text, "logprobs": logprobs, "finish_reason": "length", **ids}
+
+    def opening(self, index: int, plan: Plan) -> dict[str, Any] | None:
+        if not self._body.echo:
+            return None
+        self._begins[index] = len(plan.prompt.text)
+        logprobs = None
+        if self._body.logprobs is not None:
+            logprobs = self._with_prompt(plan.prompt, legacy((), len(plan.prompt.text), 0))
+        return self.chunk([self._part(index, plan.prompt.text, logprobs)], {})
+
+    def delta(self, index: int, text: str, tokens: Sequence[ScoredToken], offset: int) -> dict[str, Any]:
+        return self.chunk([self._part(index, text, self._logprobs(index, tokens, offset))], {})
+
+    def closing(
+        self, index: int, answer: Answer, rest: str, tokens: Sequence[ScoredToken], offset: int
+    ) -> list[dict[str, Any]]:
+        part = self._part(index, rest, self._logprobs(index, tokens, offset))
+        return [self.chunk([{**part, "finish_reason": answer.finish_reason, **answer.numbers}], {})]
+
+    def chunk(self, choices: Sequence[Mapping[str, Any]], extra: Mapping[str, Any]) -> dict[str, Any]:
+        return {**self._head, "choices": list(choices), **extra}
+
+    def _part(self, index: int, text: str, logprobs: dict[str, Any] | None) -> dict[str, Any]:
+        return {"index": index, "text": text, "logprobs": logprobs, "finish_reason": None}
+
+    def _logprobs(self, index: int, tokens: Sequence[ScoredToken], offset: int) -> dict[str, Any] | None:
+        k = self._body.logprobs
+        return None if k is None else legacy(tokens, self._begins.get(index, 0) + offset, k)
+
+    def _with_prompt(self, prompt: Prompt, logprobs: dict[str, Any]) -> dict[str, Any]:
+        """The prompt's log-probabilities before those of the answer, where the prompt is echoed."""
+        if not self._body.echo:
+            return logprobs
+        echoed = legacy(self._echoed[prompt.token_ids], 0, self._body.logprobs or 0)
+        return {key: [*echoed[key], *logprobs[key]] for key in logprobs}
+
+
+async def _score_only(
+    request: Request,
+    served: Services,
+    owner: str,
+    body: CompletionBody,
+    form: CompletionFormat,
+    prompts: Sequence[Prompt],
+) -> Response:
+    """``echo`` with ``max_tokens`` 0: the prompt's log-probabilities under the base model, without SMC."""
+    if body.stream:
+        raise invalid("a prompt that is only scored cannot be streamed: leave stream out", "stream")
+    if body.draws > 1:
+        raise invalid("a prompt that is only scored has one choice: leave n out", "n")
+
+    async def work() -> None:
+        for start in range(0, len(prompts), _SCORED_SIDE_BY_SIDE):
+            some = prompts[start : start + _SCORED_SIDE_BY_SIDE]
+            await together([form.score_prompt(prompt) for prompt in some])
+
+    async with served.admission.enter(owner, min(len(prompts), _SCORED_SIDE_BY_SIDE)):
+        if body.logprobs is not None:
+            await while_connected(request, within_deadline(served, work()))
+    total = sum(len(prompt.token_ids) for prompt in prompts)
+    usage = {"prompt_tokens": total, "completion_tokens": 0, "total_tokens": total}
+    choices = [form.scored(index, prompt) for index, prompt in enumerate(prompts)]
+    return JSONResponse(form.response(choices, {"usage": usage}))

@@ -1,0 +1,50 @@
+"""``GET /v1/smc/runs/{id}`` and ``/events``: runs that were stored with ``smc.trace``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+from fastapi import APIRouter, Request
+from sse_starlette import EventSourceResponse, ServerSentEvent
+from starlette.responses import JSONResponse, Response, StreamingResponse
+
+from server.runs.services import services
+
+router = APIRouter()
+
+
+@router.get("/v1/smc/runs/{run_id}")
+async def stored_run(request: Request, run_id: str) -> Response:
+    """What was asked, and the result (null where the run did not end well)."""
+    served = services(request)
+    owner = served.gate.identify(request)
+    head: dict[str, object] = {}
+    result = None
+    count = 0
+    for line in served.traces.lines(run_id, owner):
+        event = json.loads(line)
+        count += 1
+        if event["event"] == "Head":
+            head = {key: value for key, value in event.items() if key not in ("event", "owner")}
+        elif event["event"] == "Finished":
+            result = {key: value for key, value in event.items() if key != "event"}
+    return JSONResponse({"object": "smc.run", **head, "events": count - 1, "result": result})
+
+
+@router.get("/v1/smc/runs/{run_id}/events")
+async def stored_events(request: Request, run_id: str) -> Response:
+    """The run's events in order: JSON lines, or server-sent events for a client that accepts those."""
+    served = services(request)
+    owner = served.gate.identify(request)
+    lines = served.traces.lines(run_id, owner)
+    next(lines, None)  # the head
+    if "text/event-stream" in request.headers.get("accept", ""):
+        return EventSourceResponse(_sse(lines), ping=15, sep="\n")
+    return StreamingResponse((f"{line}\n" for line in lines), media_type="application/x-ndjson")
+
+
+def _sse(lines: Iterator[str]) -> Iterator[ServerSentEvent]:
+    for line in lines:
+        yield ServerSentEvent(line, sep="\n")
+    yield ServerSentEvent("[DONE]", sep="\n")

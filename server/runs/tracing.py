@@ -1,0 +1,60 @@
+"""OpenTelemetry spans around requests' runs. Without an SDK they cost next to nothing and go nowhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from opentelemetry import propagate, trace
+
+from server.runs.plan import Plan
+from smc_decode.result import SMCResult
+
+_tracer = trace.get_tracer("smc_decode")
+
+
+class RunSpan:
+    """The span of one run, which its result is written to."""
+
+    def __init__(self, span: trace.Span) -> None:
+        self._span = span
+
+    def finished(self, result: SMCResult) -> None:
+        usage = result.usage
+        self._span.set_attributes(
+            {
+                "smc.blocks": result.blocks,
+                "smc.resamplings": sum(result.resampled),
+                "smc.stopped": result.stopped,
+                "smc.tokens.sampled": usage.sampled,
+                "smc.tokens.rollout": usage.rollout,
+                "smc.tokens.mh": usage.mh,
+                "gen_ai.usage.output_tokens": usage.answer,
+            }
+        )
+        if result.log_z is not None:
+            self._span.set_attribute("smc.log_z", result.log_z)
+
+
+@contextmanager
+def run_span(plan: Plan, model: str, headers: Mapping[str, str]) -> Iterator[RunSpan]:
+    """A span for ``plan``, a child of the span that the client's ``traceparent`` header names."""
+    attributes = {
+        "gen_ai.operation.name": "text_completion" if plan.prompt.messages is None else "chat",
+        "gen_ai.request.model": model,
+        "gen_ai.usage.input_tokens": len(plan.prompt.token_ids),
+        "smc.preset": plan.preset,
+        "smc.n_particles": plan.config.n_particles,
+        "smc.block_size": plan.config.block_size,
+    }
+    context = propagate.extract(dict(headers))
+    # A run may end in another context than it began in (a stream that is closed), so the span is not made current.
+    span = _tracer.start_span("smc.run", context=context, kind=trace.SpanKind.INTERNAL, attributes=attributes)
+    try:
+        yield RunSpan(span)
+    except Exception as error:
+        span.record_exception(error)
+        span.set_status(trace.StatusCode.ERROR, str(error))
+        raise
+    finally:
+        span.end()

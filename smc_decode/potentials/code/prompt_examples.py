@@ -1,0 +1,98 @@
+"""The examples in the prompt as unit tests: public tests, so that hidden ones can be kept for the final mark.
+
+r = 0.3 · syntax + 0.7 · (share of examples that hold), and prefixes, as in ``unit_tests``. A prompt without
+examples falls back to r = 0.3 · syntax + 0.7 · confidence (exp of the mean log-probability), and
+``detail["basis"]`` says which it was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import Field
+
+from smc_decode.potentials.base import Prefix, Reward
+from smc_decode.potentials.cache import ContentCache
+from smc_decode.potentials.code.examples import Example, find_examples
+from smc_decode.potentials.code.probes import probes_of
+from smc_decode.potentials.code.unit_tests import (
+    AssertionRunner,
+    CodeOptions,
+    CodeTask,
+    Tally,
+    UnitTests,
+    code_task,
+)
+from smc_decode.potentials.models.confidence import mean_logprob
+from smc_decode.potentials.options import RewardRequest
+
+
+class PromptExampleOptions(CodeOptions):
+    """As for unit tests, without the tests. ``probes``: further inputs on which programs that pass every example are
+    compared, for votes by ``extractor="behaviour"``; they do not change the reward."""
+
+    probes: int = Field(8, ge=0, le=100)
+
+
+class SyntaxAndConfidence:
+    """What is left without examples: is it Python so far, and how sure is the model of it?"""
+
+    prefixes = True
+    cacheable = True
+    needs_logprobs = True
+
+    def __init__(self, task: CodeTask, options: CodeOptions, *, name: str = "prompt_examples") -> None:
+        self.name = name
+        self.task = task
+        self.options = options
+
+    async def rewards(self, batch: Sequence[Prefix]) -> list[Reward]:
+        programs = await asyncio.to_thread(lambda: [self.task.read(prefix) for prefix in batch])
+        weight = self.options.syntax_weight
+        rewards: list[Reward] = []
+        for prefix, program in zip(batch, programs, strict=True):
+            detail: dict[str, Any] = {
+                "basis": "syntax",
+                "syntax": program.syntax,
+                "complete": program.complete,
+            }
+            confidence = self.options.pending
+            if prefix.logprobs is not None:
+                mean = mean_logprob(prefix.logprobs)
+                confidence = min(1.0, math.exp(mean))
+                detail |= {"basis": "syntax+confidence", "mean_logprob": round(mean, 6)}
+            value = weight + (1.0 - weight) * confidence if program.syntax else 0.0
+            rewards.append(Reward(value, {**detail, "note": "the prompt has no examples"}))
+        return rewards
+
+
+def create(
+    options: PromptExampleOptions,
+    request: RewardRequest,
+    sandbox: AssertionRunner,
+    *,
+    name: str = "prompt_examples",
+    cache: ContentCache[Tally] | None = None,
+) -> UnitTests | SyntaxAndConfidence:
+    """The source for one request."""
+    task = code_task(options, request)
+    examples: list[Example] = find_examples(task.prompt, task.entry_point)
+    if not examples:  # a chat message may have them outside of its code
+        examples = find_examples(request.task if options.prompt is None else options.prompt, task.entry_point)
+    if not examples:
+        return SyntaxAndConfidence(task, options, name=name)
+    tests = [example.assertion for example in examples]
+    return UnitTests(
+        task,
+        tests,
+        sandbox,
+        options,
+        name=name,
+        cache=cache,
+        param="smc.reward.params.prompt",
+        basis="examples",
+        probes=probes_of(examples, options.probes),
+    )

@@ -1,0 +1,280 @@
+"""Unit tests as a reward: r = 0.3 · syntax + 0.7 · (share of assertions that pass), the weights of arXiv 2604.16453.
+
+A prefix is judged by what is certain already. An unfinished function is closed by cuts (``code_prefix``) and run:
+an assertion whose calls return before a cut is decided, and one that is not counts ``pending``. So an unfinished one
+that can still be right never scores below a finished wrong one, a wrong early return shows at once, and a function that
+has ended has its final score though its sequence goes on. With the telescoping kind prefix scores are twists: only the
+final score is in the target. What cannot be mended (a syntax error in a finished line) scores 0.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Protocol
+
+from pydantic import Field, model_validator
+
+from smc_decode.potentials.base import PotentialError, Prefix, Reward, RewardFailure
+from smc_decode.potentials.cache import ContentCache, content_key, gather
+from smc_decode.potentials.code.probes import behaviour_of
+from smc_decode.potentials.code.program import (
+    CUT,
+    Program,
+    code_of_prompt,
+    infer_entry_point,
+    parse,
+    read_program,
+)
+from smc_decode.potentials.options import Finite, Options, RewardRequest, RewardRequestError, Share, text_of
+from smc_decode.sandbox.results import (
+    AssertionReport,
+    Call,
+    CallOutcome,
+    InvalidTest,
+    SandboxError,
+    SandboxUnavailable,
+)
+
+MAX_TEST_SOURCE = 200_000
+PREFIX_TIMEOUT = 1.0
+PREFIX_CALL_TIMEOUT = 0.3
+
+AnswerStyle = Literal["auto", "continuation", "message"]
+
+
+class AssertionRunner(Protocol):
+    """What these rewards need of :class:`smc_decode.sandbox.Sandbox`."""
+
+    async def arun_assertions(
+        self,
+        source: str,
+        tests: str | Sequence[str],
+        entry_point: str,
+        timeout: float,
+        *,
+        prompt: str = "",
+        fallback: str | None = None,
+        call_timeout: float | None = None,
+        max_assertions: int = 1000,
+    ) -> AssertionReport: ...
+
+    async def arun_calls(
+        self,
+        source: str,
+        calls: Sequence[Call],
+        entry_point: str,
+        timeout: float,
+        *,
+        fallback: str | None = None,
+        call_timeout: float | None = None,
+    ) -> list[CallOutcome]: ...
+
+
+class CodeOptions(Options):
+    """What every reward that runs functions can be told. Times in seconds.
+
+    ``prompt``: the code that the answer continues (default: the request's prompt). ``answer``: ``continuation`` of that
+    code, or a ``message`` with the code in it (``auto``: a message in chat requests). ``pending``: what an assertion
+    counts that cannot be decided yet. ``run_prefixes`` false: unfinished functions are judged by syntax alone.
+    """
+
+    prompt: str | None = Field(None, max_length=MAX_TEST_SOURCE)
+    entry_point: str | None = Field(None, max_length=200, pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)?$")
+    answer: AnswerStyle = "auto"
+    syntax_weight: Share = 0.3
+    pending: Share = 0.5
+    run_prefixes: bool = True
+    timeout: Finite = Field(3.0, gt=0, le=120)
+    call_timeout: Finite = Field(1.0, gt=0, le=120)
+
+
+class UnitTestOptions(CodeOptions):
+    """``test`` defines ``check(candidate)`` as HumanEval's do; ``tests`` is a list of assert statements as MBPP's."""
+
+    test: str | None = Field(None, max_length=MAX_TEST_SOURCE)
+    tests: tuple[str, ...] | None = Field(None, max_length=1000)
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> UnitTestOptions:
+        if (self.test is None) == (self.tests is None):
+            raise ValueError("give either test (defines check(candidate)) or tests (a list of assert statements)")
+        if self.tests is not None and (not self.tests or sum(map(len, self.tests)) > MAX_TEST_SOURCE):
+            raise ValueError(f"tests must have 1 to 1000 statements of at most {MAX_TEST_SOURCE} characters in all")
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class CodeTask:
+    """A function to be written: the code that it continues, its name, and how answers are written.
+
+    ``lead``: what the assistant's message begins with already.
+    """
+
+    prompt: str
+    entry_point: str
+    chat: bool
+    lead: str = ""
+
+    def read(self, prefix: Prefix) -> Program:
+        return read_program(
+            self.prompt,
+            self.lead + prefix.text,
+            finished=prefix.finished,
+            entry_point=self.entry_point,
+            chat=self.chat,
+        )
+
+
+def code_task(options: CodeOptions, request: RewardRequest, tests: Sequence[str] = ()) -> CodeTask:
+    """The task of a request. Raises RewardRequestError when no entry point is given or found."""
+    prompt = code_of_prompt(request.task if options.prompt is None else options.prompt)
+    entry_point = options.entry_point or infer_entry_point(prompt, tests)
+    if not entry_point:
+        raise RewardRequestError(
+            "no function was found in the prompt or the tests: give smc.reward.params.entry_point",
+            "smc.reward.params.entry_point",
+        )
+    chat = request.messages is not None if options.answer == "auto" else options.answer == "message"
+    lead = ""
+    if request.continues_assistant and request.messages:
+        lead = text_of(request.messages[-1].get("content"))
+    return CodeTask(prompt, entry_point, chat, lead)
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What became of a program's assertions. ``total`` 0: it was not run."""
+
+    passed: int
+    undecided: int
+    total: int
+    note: str = ""
+    behaviour: str | None = None
+    """What the program does on the probes (``probes.behaviour_of``), if it passed everything and there are some."""
+
+    def share(self, pending: float) -> float:
+        return (self.passed + pending * self.undecided) / self.total if self.total else pending
+
+
+class UnitTests:
+    """The reward source. ``tests`` as ``Sandbox.run_assertions`` takes them. The cache may be shared."""
+
+    prefixes = True
+    cacheable = True
+    needs_logprobs = False
+
+    def __init__(
+        self,
+        task: CodeTask,
+        tests: str | Sequence[str],
+        sandbox: AssertionRunner,
+        options: CodeOptions,
+        *,
+        name: str = "unit_tests",
+        cache: ContentCache[Tally] | None = None,
+        param: str = "smc.reward.params.test",
+        basis: str = "tests",
+        probes: Sequence[Call] = (),
+    ) -> None:
+        self.name = name
+        self.task = task
+        self.options = options
+        self.cache: ContentCache[Tally] = ContentCache() if cache is None else cache
+        self._tests = tests if isinstance(tests, str) else list(tests)
+        self._sandbox = sandbox
+        self._param = param
+        self._basis = basis
+        self._probes = list(probes)
+        self._test_key = content_key(
+            self._tests, task.entry_point, task.prompt, options.timeout, options.call_timeout, self._probes
+        )
+
+    async def rewards(self, batch: Sequence[Prefix]) -> list[Reward]:
+        programs = await asyncio.to_thread(lambda: [self.task.read(prefix) for prefix in batch])
+        run = [i for i, p in enumerate(programs) if p.runnable and (p.complete or self.options.run_prefixes)]
+        keys = [content_key(self._test_key, programs[i].source, programs[i].ended, programs[i].complete) for i in run]
+
+        async def compute(missing: list[int]) -> list[Tally]:
+            return await gather(self._run(programs[run[i]]) for i in missing)
+
+        tallies: dict[int, Tally] = dict(zip(run, await self.cache.map(keys, compute), strict=True))
+        return [self._reward(program, tallies.get(i)) for i, program in enumerate(programs)]
+
+    async def _run(self, program: Program) -> Tally:
+        options = self.options
+        timeout, call_timeout = options.timeout, min(options.call_timeout, options.timeout)
+        if not program.complete:
+            timeout, call_timeout = min(timeout, PREFIX_TIMEOUT), min(call_timeout, PREFIX_CALL_TIMEOUT)
+        try:
+            report = await self._sandbox.arun_assertions(
+                program.source, self._tests, self.task.entry_point, timeout,
+                prompt=self.task.prompt, call_timeout=call_timeout,
+            )  # fmt: skip
+            tally = self._tally(program, report)
+            if self._probes and program.ended and tally.total and tally.passed == tally.total:
+                outcomes = await self._sandbox.arun_calls(
+                    program.source, self._probes, self.task.entry_point, timeout, call_timeout=call_timeout
+                )
+                tally = replace(tally, behaviour=behaviour_of(outcomes))
+        except InvalidTest as error:
+            raise PotentialError(f"{self._param}: the test cannot be run: {error}") from error
+        except (SandboxError, SandboxUnavailable) as error:
+            raise RewardFailure(f"reward {self.name!r}: {error}") from error
+        return tally
+
+    def _tally(self, program: Program, report: AssertionReport) -> Tally:
+        judged = [outcome for outcome in report.outcomes if outcome.kind != "invalid"]
+        if report.outcomes and not judged and report.total == 0:
+            raise PotentialError(f"{self._param}: none of the tests can be run: {report.outcomes[0].detail}")
+        if report.total == 0:  # tests that assert nothing but were run to their end
+            return Tally(int(report.all_passed), 0, 1, report.detail)
+        if program.ended:
+            return Tally(report.passed, 0, report.total, report.detail)
+        open_kinds = ("timeout",) if not program.complete else ()
+        undecided = 0
+        for outcome in judged:
+            waits = CUT in outcome.detail or "NameError" in outcome.detail  # a helper may still be written
+            undecided += outcome.kind != "passed" and (waits or outcome.kind in open_kinds)
+        if not program.complete:
+            undecided += report.total - len(judged)
+        return Tally(report.passed, undecided, report.total, report.detail)
+
+    def _reward(self, program: Program, tally: Tally | None) -> Reward:
+        detail: dict[str, Any] = {
+            "basis": self._basis, "syntax": program.syntax, "complete": program.complete,
+            "passed": 0, "undecided": None, "total": None,
+        }  # fmt: skip
+        if not program.syntax:
+            return Reward(0.0, {**detail, "note": "no valid Python"}, at_most=0.0)
+        if tally is None:
+            share, most = (0.0, 0.0) if program.complete else (self.options.pending, 1.0)
+        else:
+            share, most = tally.share(self.options.pending), tally.share(1.0)
+            detail |= {"passed": tally.passed, "undecided": tally.undecided, "total": tally.total}
+            if tally.note and program.ended:
+                detail["note"] = tally.note
+            if tally.behaviour:
+                detail["behaviour"] = tally.behaviour
+        weight = self.options.syntax_weight
+        return Reward(weight + (1.0 - weight) * share, detail, weight + (1.0 - weight) * most)
+
+
+def create(
+    options: UnitTestOptions,
+    request: RewardRequest,
+    sandbox: AssertionRunner,
+    *,
+    name: str = "unit_tests",
+    cache: ContentCache[Tally] | None = None,
+) -> UnitTests:
+    """The source for one request. Raises RewardRequestError for tests that are no Python or have no entry point."""
+    param = "smc.reward.params.test" if options.tests is None else "smc.reward.params.tests"
+    tests: str | tuple[str, ...] = options.test if options.test is not None else options.tests or ()
+    for number, test in enumerate([tests] if isinstance(tests, str) else tests):
+        if parse(test) is None:
+            where = param if isinstance(tests, str) else f"{param}.{number}"
+            raise RewardRequestError(f"{where} is no valid Python", where)
+    listed = (tests,) if isinstance(tests, str) else tests
+    return UnitTests(code_task(options, request, listed), tests, sandbox, options, name=name, cache=cache, param=param)

@@ -1,0 +1,94 @@
+"""The arithmetic checker: the share of the equalities in the worked steps that hold. Needs no weights.
+
+Plain arithmetic is worked out exactly here, with bounds on the size of numbers; LaTeX that is more than that
+goes to SymPy in a worker process. A claim that cannot be checked within the limits counts as one that does not
+hold (else a solution would gain by being too large to check); an equation with variables that is no identity
+claims nothing. Works on prefixes: a claim whose last number may still grow waits. r = held / claims; without
+claims r = ``empty``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from pydantic import Field
+
+from smc_decode.potentials.base import Prefix, Reward
+from smc_decode.potentials.cache import ContentCache, content_key, gather
+from smc_decode.potentials.mathematics.equalities import Equality, TooLarge, check, find_equalities
+from smc_decode.potentials.options import Finite, Options, Share
+from smc_decode.workers.pool import TaskDied, TaskError, WorkerPool
+
+Verdict = Literal["holds", "fails", "no claim"]
+
+
+class ArithmeticOptions(Options):
+    """``empty``: the reward without any claim. ``timeout``: seconds for one claim. ``max_equalities``: so many are
+    looked at, from the first one on."""
+
+    empty: Share = 0.5
+    timeout: Finite = Field(1.0, gt=0, le=30)
+    max_equalities: int = Field(100, ge=1, le=1000)
+
+
+class Arithmetic:
+    """The reward source. The cache may be shared."""
+
+    prefixes = True
+    cacheable = True
+    needs_logprobs = False
+
+    def __init__(
+        self,
+        workers: WorkerPool,
+        options: ArithmeticOptions | None = None,
+        *,
+        name: str = "arithmetic",
+        cache: ContentCache[Verdict] | None = None,
+    ) -> None:
+        self.name = name
+        self.options = options or ArithmeticOptions()
+        self.cache: ContentCache[Verdict] = ContentCache() if cache is None else cache
+        self._workers = workers
+
+    async def rewards(self, batch: Sequence[Prefix]) -> list[Reward]:
+        texts = [(prefix.text, prefix.finished) for prefix in batch]
+        limit = self.options.max_equalities
+        found = await asyncio.to_thread(lambda: [find_equalities(text, end, limit) for text, end in texts])
+        claims = list(dict.fromkeys(equality for equalities in found for equality in equalities))
+        keys = [content_key(claim, self.options.timeout) for claim in claims]
+
+        async def compute(missing: list[int]) -> list[Verdict]:
+            return await gather(self._verdict(claims[index]) for index in missing)
+
+        verdicts = dict(zip(claims, await self.cache.map(keys, compute), strict=True))
+        return [self._reward([(claim, verdicts[claim]) for claim in equalities]) for equalities in found]
+
+    async def _verdict(self, claim: Equality) -> Verdict:
+        if not claim.latex:
+            try:
+                return "holds" if check(claim) else "fails"
+            except TooLarge:
+                return "fails"
+        try:
+            answer = await self._workers.acall(
+                "holds", self.options.timeout, left=claim.left, right=claim.right, approximate=claim.approximate
+            )
+        except TaskDied:
+            return "fails"
+        except TaskError as error:
+            return "fails" if "MemoryError" in str(error) else "no claim"
+        return {"true": "holds", "false": "fails"}.get(answer, "no claim")  # type: ignore[return-value]
+
+    def _reward(self, judged: Sequence[tuple[Equality, Verdict]]) -> Reward:
+        claims = [(claim, verdict) for claim, verdict in judged if verdict != "no claim"]
+        held = sum(verdict == "holds" for _, verdict in claims)
+        detail: dict[str, Any] = {"basis": "equalities", "held": held, "total": len(claims)}
+        wrong = next((claim for claim, verdict in claims if verdict == "fails"), None)
+        if wrong is not None:
+            detail["first_wrong"] = f"{wrong.left} = {wrong.right}"[:200]
+        failed = len(claims) - held
+        at_most = 1.0 - failed / self.options.max_equalities  # if all that is still looked at holds
+        return Reward(held / len(claims) if claims else self.options.empty, detail, at_most)

@@ -1,0 +1,1 @@
+"""Rewards made of others: ensembles, their weights, agreement across the population."""

@@ -1,0 +1,1 @@
+"""Rewards of the operator's own: a Python function, a service behind HTTP."""

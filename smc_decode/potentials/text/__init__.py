@@ -1,0 +1,1 @@
+"""Rewards for the form of a text: JSON schemas and regular expressions."""

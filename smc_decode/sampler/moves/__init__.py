@@ -1,0 +1,1 @@
+"""Moves: kernels that leave the current target invariant."""

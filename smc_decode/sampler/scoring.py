@@ -1,0 +1,175 @@
+"""Asking the potential: at which prefixes, each once, and what comes of it."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable, Sequence
+
+from smc_decode.potentials.base import Evaluation, Potential, PotentialError, Prefix
+from smc_decode.result import Usage
+from smc_decode.sampler.trajectory import Path
+
+Key = tuple[tuple[int, ...], bool]
+"""What a potential's answer depends on: a prefix's tokens, and whether it is complete."""
+
+
+class Scorer:
+    """Puts the potential's answers on paths, for one run.
+
+    Prefixes that were asked before (copies after resampling, rollouts that became particles) are not asked again,
+    unless the potential says that its answers depend on more than the prefix. Complete sequences that arrive while
+    the engine still works on others (:meth:`arrived`) are asked about meanwhile: answers, and what is asked, are the
+    same with and without.
+    """
+
+    def __init__(
+        self,
+        potential: Potential | None,
+        usage: Usage,
+        block_size: int,
+        prompt_token_ids: tuple[int, ...],
+        prompt_text: str,
+        decode: Callable[[Sequence[int]], str] | None,
+    ) -> None:
+        self._potential = potential
+        self._usage = usage
+        self._block_size = block_size
+        self._prompt_token_ids = prompt_token_ids
+        self._prompt_text = prompt_text
+        self._decode = decode
+        self._known: dict[Key, Evaluation] = {}
+        self._early: list[Path] = []
+        self._asked: dict[Key, tuple[asyncio.Future[list[Evaluation]], int]] = {}
+
+    async def score(self, paths: Sequence[Path]) -> list[Path]:
+        """The same paths, scored. Paths that are already scored pass through.
+
+        Raises PotentialError for NaN or +inf, RewardFailure when the reward itself failed.
+        """
+        if self._potential is None:
+            return [path if path.log_potential is not None else path.scored(0.0) for path in paths]
+        wanted = [() if path.log_potential is not None else self._boundaries(path) for path in paths]
+        answers = await self._ask([(path, end) for path, ends in zip(paths, wanted, strict=True) for end in ends])
+        scored = []
+        position = 0
+        for path, ends in zip(paths, wanted, strict=True):
+            if path.log_potential is None:
+                path = self._put(path, answers[position : position + len(ends)])
+            position += len(ends)
+            scored.append(path)
+        return scored
+
+    def _boundaries(self, path: Path) -> list[int]:
+        """The lengths of the prefixes whose potential is missing (docs/method.md, "Potentials")."""
+        kind = self._kind
+        if kind == "terminal":
+            return [len(path)] if path.finished else []
+        if kind == "telescoping":
+            return [len(path)]
+        blocks = -(-len(path) // self._block_size)
+        return [min(k * self._block_size, len(path)) for k in range(len(path.log_potentials) + 1, blocks + 1)]
+
+    @property
+    def _kind(self) -> str:
+        return "product" if self._potential is None else self._potential.kind
+
+    def _put(self, path: Path, answers: Sequence[Evaluation]) -> Path:
+        if not answers:  # a terminal potential says nothing of an unfinished sequence: psi = 1
+            total = path.log_potentials[-1] if path.log_potentials else 0.0
+            return path.scored(total, path.log_potentials)
+        last = answers[-1]
+        if self._kind != "product":
+            return path.scored(last.log_value, (), _shown(last, last.log_value), last.detail, last.at_most)
+        totals = list(path.log_potentials)
+        for answer in answers:
+            totals.append((totals[-1] if totals else 0.0) + answer.log_value)
+        return path.scored(totals[-1], tuple(totals), _shown(last, totals[-1]), last.detail, last.at_most)
+
+    async def _ask(self, questions: Sequence[tuple[Path, int]]) -> list[Evaluation]:
+        self._early.clear()
+        potential = self._potential
+        if potential is None or not questions:
+            return []
+        keys = [(path.token_ids[:end], path.finished and end == len(path)) for path, end in questions]
+        known = self._known if potential.cacheable else {}
+        seen: set[Key] = set()
+        fresh: list[Key] = []
+        batch: list[Prefix] = []
+        for (path, end), key in zip(questions, keys, strict=True):
+            if potential.cacheable and (key in known or key in seen):
+                self._usage.reward_cached += 1
+            elif key not in self._asked:
+                fresh.append(key)
+                batch.append(self._prefix(path, end))
+            seen.add(key)
+        evaluations = await self._evaluate(batch)
+        if not potential.cacheable:
+            return evaluations
+        known.update(zip(fresh, evaluations, strict=True))
+        for key in seen & self._asked.keys():
+            answers, number = self._asked[key]
+            known[key] = (await asyncio.shield(answers))[number]
+            del self._asked[key]
+        return [known[key] for key in keys]
+
+    def _prefix(self, path: Path, end: int) -> Prefix:
+        return Prefix(
+            token_ids=path.token_ids[:end],
+            finished=path.finished and end == len(path),
+            prompt_token_ids=self._prompt_token_ids,
+            prompt_text=self._prompt_text,
+            logprobs=path.logprobs[:end] if path.logprobs else None,
+            decode=self._decode,
+        )
+
+    async def _evaluate(self, batch: Sequence[Prefix]) -> list[Evaluation]:
+        potential = self._potential
+        if potential is None or not batch:
+            return []
+        self._usage.reward_calls += len(batch)
+        evaluations = await potential.evaluate(batch)
+        if len(evaluations) != len(batch):
+            raise PotentialError(
+                f"potential {potential.name!r} gave {len(evaluations)} values for {len(batch)} prefixes"
+            )
+        for evaluation in evaluations:
+            if math.isnan(evaluation.log_value) or evaluation.log_value == math.inf:
+                raise PotentialError(
+                    f"potential {potential.name!r} gave {evaluation.log_value}: values must be finite or -inf"
+                )
+        return list(evaluations)
+
+    # ---- while the engine works -------------------------------------------------------------------------------
+
+    def arrived(self, index: int, path: Path) -> None:
+        """A continuation is there, and others are not yet. What arrives in one go is asked about in one go."""
+        if self._potential is None or not self._potential.cacheable or not path.finished:
+            return
+        if not self._early:
+            asyncio.get_running_loop().call_soon(self._ask_early)
+        self._early.append(path)
+
+    def _ask_early(self) -> None:
+        """Begin what :meth:`score` will ask for; nothing, where it has been called by now."""
+        ends = [(path, end) for path in self._early for end in self._boundaries(path)[-1:]]
+        self._early.clear()
+        questions = {(path.token_ids, True): (path, end) for path, end in ends}
+        fresh = [key for key in questions if key not in self._known and key not in self._asked]
+        if not fresh:
+            return
+        answers = asyncio.ensure_future(self._evaluate([self._prefix(*questions[key]) for key in fresh]))
+        self._asked |= {key: (answers, number) for number, key in enumerate(fresh)}
+
+    async def release(self) -> None:
+        """Give up what was begun and never asked for."""
+        begun = {answers for answers, _ in self._asked.values()}
+        self._early.clear()
+        self._asked.clear()
+        for answers in begun:
+            answers.cancel()
+        await asyncio.gather(*begun, return_exceptions=True)
+
+
+def _shown(evaluation: Evaluation, log_potential: float) -> float:
+    return log_potential if evaluation.reward is None else evaluation.reward

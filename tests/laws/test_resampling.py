@@ -1,0 +1,65 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from smc_decode.laws.resampling import CHOPTHIN_RATIO, SCHEMES, resample
+
+WEIGHTS = {
+    "uneven": np.array([0.5, 0.3, 0.15, 0.05]),
+    "with a zero": np.array([0.0, 0.61, 0.0, 0.39, 0.0]),
+    "nearly dead": np.array([1 - 3e-9, 1e-9, 1e-9, 1e-9]),
+    "equal": np.full(8, 0.125),
+}
+
+
+def offspring_weights(name, weights, n, rng):
+    """The summed weight of each parent's offspring, shape (number of parents,)."""
+    ancestors, log_weights = resample(name, weights, n, rng)
+    return np.bincount(ancestors, weights=np.exp(log_weights), minlength=weights.size)
+
+
+@pytest.mark.parametrize("scheme", sorted(SCHEMES))
+@pytest.mark.parametrize("case", WEIGHTS)
+def test_every_scheme_gives_each_parent_n_times_its_weight_in_expectation(scheme, case):
+    weights, n, runs = WEIGHTS[case], 7, 4000
+    rng = np.random.default_rng(1)
+    drawn = np.array([offspring_weights(scheme, weights, n, rng) for _ in range(runs)])
+    error = np.maximum(drawn.std(axis=0), 1e-3) / np.sqrt(runs)
+    assert np.all(np.abs(drawn.mean(axis=0) - n * weights) < 4.5 * error)
+
+
+@pytest.mark.parametrize("scheme", sorted(SCHEMES))
+def test_every_scheme_gives_n_offspring_and_never_a_dead_parent(scheme):
+    rng = np.random.default_rng(2)
+    for _ in range(200):
+        weights = rng.dirichlet(np.full(9, 0.3))
+        weights[rng.integers(9)] = 0.0
+        weights /= weights.sum()
+        ancestors, log_weights = resample(scheme, weights, 9, rng)
+        assert ancestors.shape == log_weights.shape == (9,)
+        assert np.all(weights[ancestors] > 0)
+
+
+@pytest.mark.parametrize("scheme", ["ssp", "residual", "systematic"])
+def test_low_variance_schemes_stay_within_one_of_the_expected_number(scheme):
+    rng = np.random.default_rng(3)
+    for _ in range(300):
+        weights = rng.dirichlet(np.full(6, 0.5))
+        counts = np.bincount(resample(scheme, weights, 12, rng).ancestors, minlength=6)
+        assert np.all(counts >= np.floor(12 * weights - 1e-9))
+        if scheme != "residual":
+            assert np.all(counts <= np.ceil(12 * weights + 1e-9))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.floats(1e-6, 1.0), min_size=2, max_size=20), st.integers(0, 1000))
+def test_chopthin_bounds_the_ratio_of_weights(values, seed):
+    weights = np.array(values) / sum(values)
+    _, log_weights = resample("chopthin", weights, weights.size, np.random.default_rng(seed))
+    assert np.exp(log_weights.max() - log_weights.min()) <= CHOPTHIN_RATIO * (1 + 1e-6)
+
+
+def test_an_unknown_scheme_is_refused_with_the_names_of_the_known():
+    with pytest.raises(ValueError, match=r"unknown resampling 'best'; allowed: chopthin, multinomial"):
+        resample("best", np.array([1.0]), 1, np.random.default_rng(0))
