@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Hashable, Sequence
-from typing import Literal
+
+from pydantic import field_validator
 
 from smc_decode.answers.extractors import EXTRACTORS
 from smc_decode.potentials.base import Prefix, Reward
@@ -18,9 +19,14 @@ from smc_decode.potentials.options import Options
 
 
 class SelfConsistencyOptions(Options):
-    """``extractor``: what makes two answers the same."""
+    """``extractor``: what makes two answers the same (``text``, ``boxed``, ``code``, or a package's own)."""
 
-    extractor: Literal["text", "boxed", "code"] = "boxed"
+    extractor: str = "boxed"
+
+    @field_validator("extractor")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        return EXTRACTORS.check(name)
 
 
 class SelfConsistency:
