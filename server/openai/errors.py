@@ -113,6 +113,8 @@ def translate(error: Exception) -> APIError:
             # Lasting, until the operator installs it: what needs it can be left out.
             return invalid(f"this server lacks what the request needs: {brief(error)}", None, "missing_extra")
         case PotentialError():
+            if error.__cause__ is not None:  # the reward's own code raised: its words are the operator's to read
+                _log.error("the reward raised", error=str(error), exc_info=error.__cause__)
             return invalid(str(error), "smc.reward", "invalid_reward")
         case EngineRequestError():
             return invalid(str(error), None, "engine_refused")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Callable, Sequence
 
-from smc_decode.potentials.base import Evaluation, Potential, PotentialError, Prefix
+from smc_decode.potentials.ask import ask
+from smc_decode.potentials.base import Evaluation, Potential, Prefix
 from smc_decode.result import Usage
 from smc_decode.sampler.trajectory import Path
 
@@ -128,17 +128,7 @@ class Scorer:
         if potential is None or not batch:
             return []
         self._usage.reward_calls += len(batch)
-        evaluations = await potential.evaluate(batch)
-        if len(evaluations) != len(batch):
-            raise PotentialError(
-                f"potential {potential.name!r} gave {len(evaluations)} values for {len(batch)} prefixes"
-            )
-        for evaluation in evaluations:
-            if math.isnan(evaluation.log_value) or evaluation.log_value == math.inf:
-                raise PotentialError(
-                    f"potential {potential.name!r} gave {evaluation.log_value}: values must be finite or -inf"
-                )
-        return list(evaluations)
+        return await ask(potential, batch)
 
     # ---- while the engine works -------------------------------------------------------------------------------
 

@@ -1,0 +1,86 @@
+"""Asking a potential, its own or a user's, so that nothing but typed errors and usable numbers come back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from smc_decode.engines.base import EngineError
+from smc_decode.potentials.base import (
+    MAX_LOG_VALUE,
+    Evaluation,
+    Potential,
+    PotentialError,
+    Prefix,
+    RewardFailure,
+    name_of,
+)
+from smc_decode.potentials.options import MissingExtra, RewardConfigError, RewardRequestError
+
+TYPED = (PotentialError, RewardFailure, RewardConfigError, RewardRequestError, MissingExtra, EngineError)
+"""What potentials may raise; whoever asked knows what to do about each."""
+
+
+async def ask(potential: Potential, batch: Sequence[Prefix]) -> list[Evaluation]:
+    """One evaluation per prefix, in order, with log-values that are finite or -inf.
+
+    Raises:
+        PotentialError: the potential raised (its error is the cause), or gave something else; the message names it.
+        RewardFailure, EngineError and so on, as the potential raised them.
+    """
+    who = f"potential {name_of(potential)!r}"
+    with blaming(who):
+        evaluations = await potential.evaluate(batch)
+        if not isinstance(evaluations, Sequence) or len(evaluations) != len(batch):
+            got = len(evaluations) if isinstance(evaluations, Sequence) else f"{evaluations!r:.100}, no list of"
+            raise PotentialError(f"{who} gave {got} values for {len(batch)} prefixes")
+        for evaluation in evaluations:
+            _check(evaluation, who)
+    return list(evaluations)
+
+
+@contextmanager
+def blaming(who: str) -> Iterator[None]:
+    """What a user's code raises becomes a PotentialError that says whose it was; typed errors pass.
+
+    The cause has the text, which may tell of the inside of a server and so is not for its clients. ``exit()`` in a
+    reward counts as an error like others: it must not end the server.
+    """
+    try:
+        yield
+    except TYPED:
+        raise
+    except (Exception, SystemExit) as error:
+        raise PotentialError(f"{who} raised {type(error).__name__}") from error
+
+
+def number(value: object, who: str, rule: str = "a log-value is a number") -> float:
+    """``value`` as a float. Raises PotentialError for what is none; text never is."""
+    if not isinstance(value, (str, bytes, bytearray)):
+        try:
+            return float(value)  # type: ignore[arg-type]  # tensors and numpy's numbers have __float__
+        except (TypeError, ValueError, OverflowError, RuntimeError):
+            pass
+    raise PotentialError(f"{who} returned {repr(value)[:100]}: {rule}")
+
+
+def check_log_value(value: object, who: str) -> float:
+    """A log-value that a target can use: finite and at most MAX_LOG_VALUE in size, or -inf. Raises PotentialError."""
+    log_value = number(value, who)
+    if math.isnan(log_value) or log_value == math.inf:
+        raise PotentialError(f"{who} returned {log_value}: log-values must be finite or -inf")
+    if abs(log_value) > MAX_LOG_VALUE and log_value != -math.inf:
+        raise PotentialError(f"{who} returned {log_value:g}: log-values beyond {MAX_LOG_VALUE:g} overflow in sums")
+    return log_value
+
+
+def _check(evaluation: object, who: str) -> None:
+    if not isinstance(evaluation, Evaluation):
+        raise PotentialError(f"{who} gave {evaluation!r:.100}, which is no Evaluation")
+    check_log_value(evaluation.log_value, who)
+    reward = evaluation.reward
+    if reward is not None and (math.isnan(number(reward, who, "a reward is a number")) or reward == math.inf):
+        raise PotentialError(f"{who} shows the reward {reward}: it must be finite or -inf")
+    if math.isnan(number(evaluation.at_most, who, "at_most is a number")):
+        raise PotentialError(f"{who} gave nan for at_most")
