@@ -8,13 +8,14 @@ from contextlib import contextmanager
 
 from smc_decode.engines.base import EngineError
 from smc_decode.potentials.base import (
-    MAX_LOG_VALUE,
     Evaluation,
     Potential,
     PotentialError,
     Prefix,
     RewardFailure,
+    check_log_value,
     name_of,
+    number,
 )
 from smc_decode.potentials.options import MissingExtra, RewardConfigError, RewardRequestError
 
@@ -53,26 +54,6 @@ def blaming(who: str) -> Iterator[None]:
         raise
     except (Exception, SystemExit) as error:
         raise PotentialError(f"{who} raised {type(error).__name__}") from error
-
-
-def number(value: object, who: str, rule: str = "a log-value is a number") -> float:
-    """``value`` as a float. Raises PotentialError for what is none; text never is."""
-    if not isinstance(value, (str, bytes, bytearray)):
-        try:
-            return float(value)  # type: ignore[arg-type]  # tensors and numpy's numbers have __float__
-        except (TypeError, ValueError, OverflowError, RuntimeError):
-            pass
-    raise PotentialError(f"{who} returned {repr(value)[:100]}: {rule}")
-
-
-def check_log_value(value: object, who: str) -> float:
-    """A log-value that a target can use: finite and at most MAX_LOG_VALUE in size, or -inf. Raises PotentialError."""
-    log_value = number(value, who)
-    if math.isnan(log_value) or log_value == math.inf:
-        raise PotentialError(f"{who} returned {log_value}: log-values must be finite or -inf")
-    if abs(log_value) > MAX_LOG_VALUE and log_value != -math.inf:
-        raise PotentialError(f"{who} returned {log_value:g}: log-values beyond {MAX_LOG_VALUE:g} overflow in sums")
-    return log_value
 
 
 def _check(evaluation: object, who: str) -> None:

@@ -142,10 +142,30 @@ class RewardPotential(Potential):
     def _evaluation(self, reward: Reward) -> Evaluation:
         if not isinstance(reward, Reward):
             raise PotentialError(f"reward {self.name!r} gave {reward!r:.100}, which is no Reward")
-        value = float(reward.value)
+        value = number(reward.value, f"reward {self.name!r}", "a reward is a number in [0, 1]")
         if not -_ROUNDING <= value <= 1.0 + _ROUNDING:
             raise PotentialError(f"reward {self.name!r} gave {value}: a reward is a number in [0, 1]")
         return Evaluation(self.reward_scale * value, value, reward.detail, reward.at_most)
+
+
+def number(value: object, who: str, rule: str = "a log-value is a number") -> float:
+    """``value`` as a float. Raises PotentialError for what is none; text never is."""
+    if not isinstance(value, (str, bytes, bytearray)):
+        try:
+            return float(value)  # type: ignore[arg-type]  # tensors and numpy's numbers have __float__
+        except (TypeError, ValueError, OverflowError, RuntimeError):
+            pass
+    raise PotentialError(f"{who} returned {repr(value)[:100]}: {rule}")
+
+
+def check_log_value(value: object, who: str) -> float:
+    """A log-value that a target can use: finite and at most MAX_LOG_VALUE in size, or -inf. Raises PotentialError."""
+    log_value = number(value, who)
+    if math.isnan(log_value) or log_value == math.inf:
+        raise PotentialError(f"{who} returned {log_value}: log-values must be finite or -inf")
+    if abs(log_value) > MAX_LOG_VALUE and log_value != -math.inf:
+        raise PotentialError(f"{who} returned {log_value:g}: log-values beyond {MAX_LOG_VALUE:g} overflow in sums")
+    return log_value
 
 
 def name_of(part: Potential | RewardSource) -> str:

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, get_args
 
-from smc_decode.potentials.ask import blaming, check_log_value, number
+from smc_decode.potentials.ask import blaming
 from smc_decode.potentials.base import (
     Evaluation,
     Potential,
@@ -15,6 +15,8 @@ from smc_decode.potentials.base import (
     Prefix,
     Reward,
     RewardSource,
+    check_log_value,
+    number,
 )
 from smc_decode.potentials.cache import gather
 
