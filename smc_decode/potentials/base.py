@@ -155,16 +155,16 @@ def number(value: object, who: str, rule: str = "a log-value is a number") -> fl
             return float(value)  # type: ignore[arg-type]  # tensors and numpy's numbers have __float__
         except (TypeError, ValueError, OverflowError, RuntimeError):
             pass
-    raise PotentialError(f"{who} returned {repr(value)[:100]}: {rule}")
+    raise PotentialError(f"{who} gave {repr(value)[:100]}: {rule}")
 
 
 def check_log_value(value: object, who: str) -> float:
     """A log-value that a target can use: finite and at most MAX_LOG_VALUE in size, or -inf. Raises PotentialError."""
     log_value = number(value, who)
     if math.isnan(log_value) or log_value == math.inf:
-        raise PotentialError(f"{who} returned {log_value}: log-values must be finite or -inf")
+        raise PotentialError(f"{who} gave {log_value}: log-values must be finite or -inf")
     if abs(log_value) > MAX_LOG_VALUE and log_value != -math.inf:
-        raise PotentialError(f"{who} returned {log_value:g}: log-values beyond {MAX_LOG_VALUE:g} overflow in sums")
+        raise PotentialError(f"{who} gave {log_value:g}: log-values beyond {MAX_LOG_VALUE:g} overflow in sums")
     return log_value
 
 

@@ -108,5 +108,5 @@ def as_reward(result: object, who: str, basis: str) -> Reward:
         result, detail = result
     value = number(result, who, "a reward is a number in [0, 1]")
     if not 0.0 <= value <= 1.0:
-        raise PotentialError(f"{who} returned {value}: a reward is a number in [0, 1]")
+        raise PotentialError(f"{who} gave {value}: a reward is a number in [0, 1]")
     return Reward(value, {"basis": basis, **detail})
