@@ -18,9 +18,9 @@ from server.openai.body import explain
 from server.openai.errors import invalid
 from server.openai.protocol import ChatBody, CompletionBody, RewardChoice, SamplingBody, SMCFields
 from server.runs.presets import OfferedPreset
+from server.runs.reward_guard import RewardGuard
 from smc_decode.config import SMCConfig
 from smc_decode.potentials.base import Potential
-from smc_decode.potentials.guard import RewardGuard
 from smc_decode.potentials.options import RewardRequest
 from smc_decode.presets import merge
 

@@ -11,6 +11,7 @@ from smc_decode.potentials.base import (
     Evaluation,
     Potential,
     PotentialError,
+    PotentialFault,
     Prefix,
     RewardFailure,
     check_log_value,
@@ -27,7 +28,8 @@ async def ask(potential: Potential, batch: Sequence[Prefix]) -> list[Evaluation]
     """One evaluation per prefix, in order, with log-values that are finite or -inf.
 
     Raises:
-        PotentialError: the potential raised (its error is the cause), or gave something else; the message names it.
+        PotentialError: the potential gave something else; the message names it.
+        PotentialFault: it raised; its error is the cause.
         RewardFailure, EngineError and so on, as the potential raised them.
     """
     who = f"potential {name_of(potential)!r}"
@@ -43,17 +45,16 @@ async def ask(potential: Potential, batch: Sequence[Prefix]) -> list[Evaluation]
 
 @contextmanager
 def blaming(who: str) -> Iterator[None]:
-    """What a user's code raises becomes a PotentialError that says whose it was; typed errors pass.
+    """What a user's code raises becomes a PotentialFault that says whose it was; typed errors pass.
 
-    The cause has the text, which may tell of the inside of a server and so is not for its clients. ``exit()`` in a
-    reward counts as an error like others: it must not end the server.
+    ``exit()`` in a reward counts as an error like others: it must not end the server.
     """
     try:
         yield
     except TYPED:
         raise
     except (Exception, SystemExit) as error:
-        raise PotentialError(f"{who} raised {type(error).__name__}") from error
+        raise PotentialFault(f"{who} raised {type(error).__name__}: {error}") from error
 
 
 def _check(evaluation: object, who: str) -> None:

@@ -79,8 +79,9 @@ class Kind(Generic[OptionsT]):
     """One kind of source.
 
     ``request_params``: what a request may set unless the operator says otherwise. ``code_params``: those that carry
-    code which will be run. ``operator_only``: those that no request may ever set. ``modules``: what must be installed,
-    of the extra ``rewards``. ``missing``: why it cannot work with these resources and operator's options, or ''.
+    code which will be run (``name=value``: that make the request's text such code). ``operator_only``: those that no
+    request may ever set. ``modules``: what must be installed, of the extra ``rewards``. ``missing``: why it cannot work
+    with these resources and operator's options, or ''.
     ``builtin``: offered without configuration. ``loads``: what its sources need loaded, or None.
     """
 

@@ -25,7 +25,7 @@ class FunctionPotential(Potential):
     """``f(tokens, finished) -> float`` as a potential, used as it is (no reward_scale).
 
     ``f`` returns log psi for ``product`` and ``terminal`` and log R for ``telescoping``; -inf is a dead
-    particle, NaN and +inf raise PotentialError, as does whatever ``f`` raises. ``f`` None is psi = 1.
+    particle, NaN and +inf raise PotentialError; what ``f`` raises is the cause of a PotentialFault. ``f`` None: psi = 1.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class FunctionReward(RewardSource):
     be async (the whole batch is then asked at once).
 
     ``prefixes`` False: ``f`` is asked for complete answers only. A sync function runs in the event loop: one that takes
-    long should be async, or hand its work to a thread. What it raises becomes a PotentialError.
+    long should be async, or hand its work to a thread. What it raises is the cause of a PotentialFault.
     """
 
     def __init__(

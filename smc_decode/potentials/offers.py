@@ -97,14 +97,17 @@ class Offer:
                 raise RewardRequestError(f"{path} is unknown; allowed: {allowed}", path)
             if key not in self.allowed:
                 raise RewardRequestError(f"{path} is set by the server's operator; allowed: {allowed}", path)
-            if key in self.kind.code_params and value is not None and not takes_code:
+            if self._brings_code(key, value) and not takes_code:
                 raise RewardRequestError(
-                    f"{path} is code, which is taken from clients on this machine only "
+                    f"{path} brings code, which is taken from clients on this machine only "
                     "(the operator can allow it with --allow-client-tests)",
                     path,
                 )
             if key in self.limits and isinstance(value, (int, float)):
                 self.limits[key].check(value, path)
+
+    def _brings_code(self, key: str, value: object) -> bool:
+        return value is not None and not {key, f"{key}={value}"}.isdisjoint(self.kind.code_params)
 
     def unavailable(self, resources: Resources) -> str:
         """Why it does not work here, or ''."""

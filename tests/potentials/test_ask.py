@@ -20,6 +20,7 @@ from smc_decode.potentials import (
     MissingExtra,
     Potential,
     PotentialError,
+    PotentialFault,
     Prefix,
     Reward,
     RewardFailure,
@@ -70,7 +71,7 @@ async def test_what_a_potential_raises_is_named_and_kept_as_the_cause(error: Bas
         RewardPotential(FunctionReward(raising(error), name="mine"), 4.0),
     ):
         prefixes = [answer("a"), answer("b", False)] if isinstance(potential, RewardPotential) else PREFIXES
-        with pytest.raises(PotentialError, match="'mine' raised ") as caught:
+        with pytest.raises(PotentialFault, match="'mine' raised ") as caught:
             await ask(potential, prefixes)
         cause = caught.value.__cause__
         assert cause is error or (isinstance(cause, RuntimeError) and cause.__cause__ is error)  # Python's own rule

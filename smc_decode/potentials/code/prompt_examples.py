@@ -105,5 +105,6 @@ KIND = Kind(
         options, context.request, context.resources.sandbox, name=context.name, cache=context.cache()
     ),
     request_params=(*CODE_PARAMS, "probes"),
+    code_params=("prompt",),
     missing=no_sandbox,
 )

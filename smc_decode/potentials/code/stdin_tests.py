@@ -175,5 +175,6 @@ KIND = Kind(
         options, context.request, context.resources.sandbox, name=context.name, cache=context.cache()
     ),
     request_params=("cases", "answer", "syntax_weight", "pending", "run_prefixes", "tolerance"),
+    code_params=("answer=continuation",),
     missing=no_sandbox,
 )

@@ -286,6 +286,6 @@ KIND = Kind(
         options, context.request, context.resources.sandbox, name=context.name, cache=context.cache()
     ),
     request_params=("test", "tests", *CODE_PARAMS),
-    code_params=("test", "tests"),
+    code_params=("test", "tests", "prompt"),
     missing=no_sandbox,
 )
