@@ -24,8 +24,8 @@ from smc_decode.potentials.cache import gather
 class FunctionPotential(Potential):
     """``f(tokens, finished) -> float`` as a potential, used as it is (no reward_scale).
 
-    ``f`` returns log psi for ``product`` and ``terminal`` and log R for ``telescoping``; -inf is a dead particle, NaN and
-    +inf raise PotentialError; what ``f`` raises is the cause of a PotentialFault. ``f`` None is psi = 1.
+    ``f`` returns log psi for ``product`` and ``terminal`` and log R for ``telescoping``; -inf is a dead particle, NaN
+    and +inf raise PotentialError; what ``f`` raises is the cause of a PotentialFault. ``f`` None is psi = 1.
     """
 
     def __init__(
