@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 
+from smc_decode import SMCConfig, sample
+from smc_decode.engines import TableEngine
 from smc_decode.potentials import Evaluation, Potential, Prefix, RewardFailure, RewardGuard
 
 
@@ -52,3 +55,21 @@ async def test_other_errors_than_failures_of_the_reward_are_not_hidden() -> None
 
     with pytest.raises(KeyError):
         await RewardGuard(Wrong(), "keep").evaluate([Prefix((1,), True)])
+
+
+async def test_a_run_that_went_on_without_its_reward_says_that_it_is_not_exact() -> None:
+    class FailsLater(Flaky):
+        calls = 0
+
+        async def evaluate(self, batch: Sequence[Prefix]) -> list[Evaluation]:
+            self.calls += 1
+            self.down = self.calls > 1
+            return await super().evaluate(batch)
+
+    engine = TableEngine(lambda tokens: np.zeros(3), 3)
+    config = SMCConfig(n_particles=4, block_size=1, max_tokens=3)
+    steady = await sample(engine, (), RewardGuard(Flaky(), "keep"), config, seed=0)
+    failed = await sample(engine, (), RewardGuard(FailsLater(), "keep"), config, seed=0)
+    assert (steady.exact, steady.inexact) == (True, ())
+    assert not failed.exact
+    assert "the reward failed for a part of the run" in failed.inexact[0]
