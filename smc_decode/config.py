@@ -116,7 +116,7 @@ class SMCConfig(_Part):
     rejuvenation: Rejuvenation = Rejuvenation()
     bridge: Bridge = Bridge()
     selection: str = "sample"
-    extractor: Literal["tokens", "text", "boxed", "code", "behaviour"] = "tokens"
+    extractor: str = "tokens"
     n_sweeps: int = Field(1, ge=1, le=100)
     first_pass_size: int | None = Field(None, ge=1)
     stop_at_reward: Finite | None = None
@@ -143,9 +143,14 @@ class SMCConfig(_Part):
     def _known_scheme(cls, name: str) -> str:
         from smc_decode.laws.resampling import SCHEMES
 
-        if name not in SCHEMES:
-            raise ValueError(f"unknown resampling {name!r}; allowed: {', '.join(sorted(SCHEMES))}")
-        return name
+        return SCHEMES.check(name)
+
+    @field_validator("extractor")
+    @classmethod
+    def _known_extractor(cls, name: str) -> str:
+        from smc_decode.answers.extractors import check_extractor
+
+        return check_extractor(name)
 
     @field_validator("target")
     @classmethod

@@ -137,7 +137,13 @@ def _estimates_z(parts: Parts, harvest: Harvest, population: Population) -> bool
 def _inexact(parts: Parts, harvest: Harvest) -> Iterator[str]:
     """Why E[exp(log Z^)] is not Z, or the weights are not proper, said by each part that causes it."""
     config = parts.context.config
-    named = (parts.rollouts, parts.tempering, *parts.moves, *parts.stop_rules(config.lookahead.early_stop))
+    named = (
+        parts.context.scorer,
+        parts.rollouts,
+        parts.tempering,
+        *parts.moves,
+        *parts.stop_rules(config.lookahead.early_stop),
+    )
     for part in named:
         if part is not None and part.inexact is not None:
             yield part.inexact
