@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -22,6 +22,9 @@ from tests.enumeration import Model, Tokens
 from tests.harness import potential_of
 
 Outcome = TypeVar("Outcome")
+
+NEAR = 1e-9
+"""How far from an edge the uniform numbers are that stand for what is on either side of it."""
 
 
 class Choices:
@@ -61,6 +64,24 @@ async def traces(play: Callable[[Choices], Awaitable[Outcome]]) -> AsyncIterator
         script = choices.following()
 
 
+class _Point(NamedTuple):
+    """What stands for a part of a cell."""
+
+    value: float
+    cell: int
+    probability: float
+
+
+def _points(bounds: Sequence[float]) -> list[_Point]:
+    """For every cell a point at each of its ends that is an edge, so close that an edge out of its place shows."""
+    points = []
+    for cell, (low, high) in enumerate(itertools.pairwise(bounds)):
+        near = min(NEAR, 0.25 * (high - low))
+        ends = [high - near] * (high < 1.0) + [low + near] * (low > 0.0) or [0.5]
+        points += [_Point(value, cell, (high - low) / len(ends)) for value in ends]
+    return points
+
+
 class EnumeratedGenerator(np.random.Generator):
     """A Generator that asks for every number. ``edges``: where the cells of the next uniform numbers meet; without
     any, a half. Large integers are seeds, which the engine's double does not read."""
@@ -79,11 +100,10 @@ class EnumeratedGenerator(np.random.Generator):
         return 0 if low > 2**31 else self._choices.choose([1.0 / low] * low)
 
     def random(self, size: int | None = None, *args: Any, **kwargs: Any) -> Any:
-        bounds = [0.0, *sorted(self.edges), 1.0]
-        widths = [high - low for low, high in itertools.pairwise(bounds)]
-        self.cells = [self._choices.choose(widths) for _ in range(1 if size is None else size)]
-        points = [0.5 * (bounds[cell] + bounds[cell + 1]) for cell in self.cells]
-        return points[0] if size is None else np.array(points)
+        points = _points([0.0, *sorted(self.edges), 1.0])
+        drawn = [points[self._choices.choose([p.probability for p in points])] for _ in range(size or 1)]
+        self.cells = [point.cell for point in drawn]
+        return drawn[0].value if size is None else np.array([point.value for point in drawn])
 
     def permutation(self, x: Any, *args: Any, **kwargs: Any) -> Any:
         orders = list(itertools.permutations(range(x)))
@@ -131,7 +151,7 @@ def weights_of(log_weights: Sequence[float]) -> np.ndarray:
 
 
 def edges_of(weights: np.ndarray, scheme: str) -> list[float]:
-    """Where the uniform numbers of a resampling scheme change what is made of them, for as many offspring as parents."""
+    """Where a scheme's uniform numbers change what is made of them, for as many offspring as parents."""
     cumulative = np.cumsum(weights)[:-1].tolist()
     if scheme == "multinomial":
         return cumulative

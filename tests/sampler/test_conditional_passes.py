@@ -63,7 +63,6 @@ SETTINGS = {
 LOOKAHEAD = {"n_particles": 2, "ess_threshold": 1.0, "lookahead": {"rollouts": 1}}
 CASES = [pytest.param(name, SETTINGS[setting], id=f"{name}, {setting}") for name in SMALL for setting in SETTINGS]
 CASES += [
-    pytest.param("two-blocks", {"n_particles": 3, "ess_threshold": 1.0}, id="three particles"),
     pytest.param("two-blocks", {**LOOKAHEAD, "log_scale": 1.0}, id="lookahead, floor of a declared scale"),
     pytest.param(
         "two-blocks",
