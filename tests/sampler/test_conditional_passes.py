@@ -1,9 +1,12 @@
 """Particle Gibbs: the kernel of a conditional pass, enumerated through the sampler, leaves the posterior invariant."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from smc_decode import events, run, sample
+from smc_decode.laws.resampling import Offspring
 from smc_decode.laws.weights import log_mean_exp
 from smc_decode.potentials import FunctionPotential
 from tests.choices import EnumeratedEngine, EnumeratedGenerator, edges_of, traces, weights_of
@@ -22,12 +25,12 @@ SMALL = {
 }
 
 
-async def answer_given(reference, choices, model, config, log_scale):
+async def answer_given(reference, choices, model, config, log_scale, amend):
     """The answer of a conditional pass after a first pass whose particles were all ``reference``."""
     generator, engine = EnumeratedGenerator(choices), EnumeratedEngine(model, choices)
     potential = FunctionPotential(model.log_psi, model.kind, log_scale=log_scale)
     engine.forced, passes, tokens = reference, 0, []
-    async for event in run(engine, (), potential, config, seed=generator):
+    async for event in run(engine, (), potential, config, seed=generator, amend=amend):
         if isinstance(event, events.BlockExtended):
             tokens, passes = event.token_ids, passes + (event.block == 0)
         elif isinstance(event, events.Weighted) and passes == 1:  # all are copies: nothing is to be chosen yet
@@ -36,21 +39,23 @@ async def answer_given(reference, choices, model, config, log_scale):
         elif isinstance(event, events.Weighted):
             generator.edges = edges_of(weights_of(event.log_weights), "multinomial")
         elif isinstance(event, events.Resampled) and passes == 2:
-            assert event.ancestors.tolist() == [0, *sorted(generator.cells)]
+            assert amend is not None or event.ancestors.tolist() == [0, *sorted(generator.cells)]
         elif isinstance(event, events.Finished):
             assert passes == 2
-            assert event.result.answer.token_ids == tokens[generator.cells[0]]
+            assert amend is not None or event.result.answer.token_ids == tokens[generator.cells[0]]
             return event.result.answer.token_ids
     raise AssertionError("a run ends with its result")
 
 
-async def kernel(model, *, log_scale=None, **settings):
+async def kernel(model, *, log_scale=None, amend=None, **settings):
     """K[x, y]: the probability that a conditional pass with reference x returns y; and the posterior."""
     config = config_of(model, n_sweeps=2, draft_draws=False, **settings)
     states = list(model.posterior)
     matrix = np.zeros((len(states), len(states)))
     for i, x in enumerate(states):
-        async for probability, y in traces(lambda choices, x=x: answer_given(x, choices, model, config, log_scale)):
+        async for probability, y in traces(
+            lambda choices, x=x: answer_given(x, choices, model, config, log_scale, amend)
+        ):
             matrix[i, states.index(y)] += probability
     return matrix, np.array([model.posterior[x] for x in states])
 
@@ -79,6 +84,24 @@ async def test_the_kernel_of_a_conditional_pass_leaves_the_posterior_invariant(n
     assert matrix.sum(axis=1) == pytest.approx(np.ones(len(posterior)), abs=1e-12)
     assert np.abs(posterior @ matrix - posterior).max() < 1e-10
     assert np.all(matrix > 0)  # it goes from everywhere to everywhere
+
+
+async def test_trap_without_its_reference_a_pass_does_not_leave_the_posterior_invariant():
+    """Particle 0 resampled like the others: the path that the pass was conditioned on may be lost."""
+
+    def unconditional(algorithm):
+        def resample(state):
+            told = algorithm.resample(state)[1]
+            if told is None:
+                return state, None
+            lost = state.resampled(Offspring(np.repeat(told.ancestors[1:], 2), np.zeros(2)))
+            return lost, told
+
+        return replace(algorithm, resample=resample)
+
+    settings = SETTINGS["resampled at every block"]
+    matrix, posterior = await kernel(SMALL["two-blocks"], amend=unconditional, **settings)
+    assert np.abs(posterior @ matrix - posterior).max() > 1e-3
 
 
 @pytest.mark.parametrize("name", ["tempered-eos-product", "powered-eos-product", "powered-tau-unmatched"])
