@@ -132,7 +132,7 @@ class EnumeratedEngine(TableEngine):
         while len(drawn) < request.max_new_tokens and reason == "length":
             base = model.logprobs(tuple(held))
             tempered = base / request.temperature
-            tempered -= np.logaddexp.reduce(tempered)
+            tempered = tempered - np.logaddexp.reduce(tempered)
             token = self._choices.choose(np.exp(tempered)) if self.forced is None else self.forced[len(held)]
             held.append(token)
             drawn.append(token)
