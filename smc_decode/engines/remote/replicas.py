@@ -26,7 +26,7 @@ from smc_decode.engines.remote.settings import RemoteSettings
 from smc_decode.engines.remote.wire import BadReply
 
 _HEALTH_SECONDS = 5.0
-_MOST_MISSES = 2  # time-outs of /health in a row until a replica is out: a busy server answers late
+_MAX_MISSES = 2  # time-outs of /health in a row until a replica is out: a busy server answers late
 _KEEP_ALIVE = 4.0  # below the 5 s after which vLLM closes an idle connection
 _PREFIX = 64  # tokens of a prompt that choose among equal replicas
 
@@ -153,7 +153,7 @@ class Replica:
                 status = response.status_code
         except httpx.TimeoutException as error:
             self._misses += 1
-            if self._misses >= _MOST_MISSES or isinstance(error, httpx.ConnectTimeout):
+            if self._misses >= _MAX_MISSES or isinstance(error, httpx.ConnectTimeout):
                 self.leave(f"no answer to /health within {_HEALTH_SECONDS:g} s")
         except httpx.HTTPError as error:
             self.leave(f"{type(error).__name__}: {error}".rstrip(": "))

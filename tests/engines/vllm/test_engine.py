@@ -368,7 +368,7 @@ def test_penalties_are_those_of_vllm() -> None:
         [answer],
     )[0]
     output: list[int] = []
-    wanted = Wanted(generated=8, repetition_penalty=1.3, presence_penalty=0.7, frequency_penalty=0.4)
+    wanted = Wanted(generated=8, shaping=Shaping(repetition_penalty=1.3, presence_penalty=0.7, frequency_penalty=0.4))
     penalties = Penalties(wanted, prompt + answer[:8], output, vocabulary, "cpu")
     penalties.apply(logits.clone())
     output.extend(answer[8:])
