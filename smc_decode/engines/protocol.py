@@ -160,9 +160,10 @@ class Engine(Protocol):
     def extend(self, requests: Sequence[Extend]) -> AsyncGenerator[tuple[int, Continuation], None]:
         """Draw continuations for a whole population; yield ``(index of the request, continuation)`` as they finish.
 
-        Appends the drawn tokens to each request's sequence. Closing the iterator (or cancelling the task that
-        reads it) aborts what has not finished. Raises EngineRequestError for a request that it cannot do, before
-        anything is drawn, and EngineError when the engine is down.
+        A sequence grows by what was drawn when its continuation is yielded. Closing the iterator (or cancelling the
+        task that reads it) aborts what has not finished. Raises EngineRequestError for a request that it cannot do,
+        before anything is drawn, ValueError for a sequence that is asked for twice, EngineError when the engine is
+        down.
         """
         ...
 

@@ -12,7 +12,16 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from smc_decode.engines.base import BaseEngine, Continuation, EngineInfo, Extend, FinishReason, Tokenizer, TokenScore
+from smc_decode.engines.base import (
+    BaseEngine,
+    Continuation,
+    EngineInfo,
+    EngineRequestError,
+    Extend,
+    FinishReason,
+    Tokenizer,
+    TokenScore,
+)
 from smc_decode.engines.checks import check_requests, check_score
 from smc_decode.laws.weights import Floats, log_sum_exp
 from smc_decode.shaping import NO_SHAPING, Shaping
@@ -40,6 +49,8 @@ class _Law:
         """The law of what is left when these tokens are not drawn; log p and log z stay: the target draws them."""
         log_q = np.array(self.log_q)
         log_q[list(excluded)] = -np.inf
+        if not np.isfinite(log_q).any():
+            raise EngineRequestError("excluded holds every token that can be drawn")
         left = _Law(log_q - log_sum_exp(log_q), 1.0, NO_SHAPING)
         left.log_p, left.support = self.log_p, self.support
         return left
