@@ -1,4 +1,8 @@
-"""How long a client waits before it makes a call over HTTP again."""
+"""How long a client waits before it makes a call over HTTP again.
+
+A formula rather than tenacity or stamina: they retry one callable, and our callers choose another replica, or heed
+Retry-After and a breaker, between two tries. The loop would stay, with a dependency for one line of arithmetic.
+"""
 
 from __future__ import annotations
 

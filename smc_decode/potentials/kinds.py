@@ -261,7 +261,7 @@ def _regex() -> Kind:
 def _no_engine(resources: Resources, options: Mapping[str, Any]) -> str:
     if resources.engine is None:
         return "no engine is running"
-    return "" if hasattr(resources.engine, "label_logprobs") else "the engine gives no log-probabilities of labels"
+    return "" if resources.engine.info.labels else "the engine gives no log-probabilities of labels"
 
 
 def _no_model(resources: Resources, options: Mapping[str, Any]) -> str:

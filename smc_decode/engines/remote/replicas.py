@@ -6,6 +6,9 @@ that begin alike meet the same cache. Calls change nothing on a server, and one 
 draws from the same law, so a call that got no answer is repeated: on the same replica while its ``/health`` answers,
 else on another, which computes the prefix anew. A replica that is out comes back when it passes the checks of the start
 again: it may have been restarted with another model.
+
+No circuit breaker of a library (purgatory): those count failures and close by the clock, where what matters here
+is which replica holds a run's prefix, and whether a server that is back still serves the model that was checked.
 """
 
 from __future__ import annotations
