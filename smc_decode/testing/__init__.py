@@ -2,5 +2,6 @@
 
 from smc_decode.testing.contract import ContractError, Report
 from smc_decode.testing.engines import check_engine
+from smc_decode.testing.potentials import check_potential
 
-__all__ = ["ContractError", "Report", "check_engine"]
+__all__ = ["ContractError", "Report", "check_engine", "check_potential"]
