@@ -228,12 +228,12 @@ class RewardCatalogue:
             if key not in offer.allowed:
                 raise RewardRequestError(f"{path} is set by the server's operator; allowed: {allowed}", path)
             if (
-                key in offer.kind.code_params
+                not {key, f"{key}={value}"}.isdisjoint(offer.kind.code_params)
                 and value is not None
                 and not (request.client_is_local or self.resources.allow_client_tests)
             ):
                 raise RewardRequestError(
-                    f"{path} is code, which is taken from clients on this machine only "
+                    f"{path} brings code, which is taken from clients on this machine only "
                     "(the operator can allow it with --allow-client-tests)",
                     path,
                 )

@@ -115,8 +115,8 @@ class Kind:
     """One kind of source.
 
     ``request_params``: what a request may set unless the operator says otherwise. ``code_params``: those that carry
-    code which will be run. ``operator_only``: those that no request may ever set. ``missing``: why it cannot
-    work with these resources and operator's options, or ''. ``builtin``: offered without configuration. ``model``: the
+    code which will be run (``name=value``: that make the request's text such code). ``operator_only``: those that no
+    request may ever set. ``missing``: why it cannot work with these resources and operator's options, or ''. ``builtin``: offered without configuration. ``model``: the
     model that its sources ask.
     """
 
@@ -158,7 +158,7 @@ def _unit_tests() -> Kind:
             options, context.request, context.resources.sandbox, name=context.name, cache=context.cache()
         ),
         ("test", "tests", *_CODE),
-        ("test", "tests"),
+        ("test", "tests", "prompt"),
         missing=_no_sandbox,
     )
 
@@ -174,6 +174,7 @@ def _prompt_examples() -> Kind:
             options, context.request, context.resources.sandbox, name=context.name, cache=context.cache()
         ),
         (*_CODE, "probes"),
+        ("prompt",),
         missing=_no_sandbox,
     )
 
@@ -201,6 +202,7 @@ def _stdin_tests() -> Kind:
             options, context.request, context.resources.sandbox, name=context.name, cache=context.cache()
         ),
         ("cases", "answer", "syntax_weight", "pending", "run_prefixes", "tolerance"),
+        ("answer=continuation",),
         missing=_no_sandbox,
     )
 

@@ -8,25 +8,10 @@ from dataclasses import dataclass, field
 
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 DEFINITIONS = (*FUNCTIONS, ast.ClassDef)
-_LEAVES_BE = frozenset(
-    [
-        "print",
-        "len",
-        "sorted",
-        "str",
-        "repr",
-        "int",
-        "float",
-        "sum",
-        "max",
-        "min",
-        "list",
-        "tuple",
-        "set",
-        "dict",
-        "isinstance",
-    ]
-)
+_LEAVES_BE = frozenset([
+    "print", "len", "sorted", "str", "repr", "int", "float", "sum", "max", "min", "list", "tuple", "set", "dict",
+    "isinstance",
+])  # fmt: skip
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
 

@@ -11,7 +11,7 @@ import ast
 import builtins
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from smc_decode.potentials.code.binding import DEFINITIONS, FUNCTIONS, Effects, callers_of, effects_of
@@ -63,48 +63,58 @@ def without_stubs(found: Sequence[Statement]) -> list[Statement]:
 def relevant(groups: Sequence[Sequence[Statement]], names: set[str], always: set[int]) -> list[list[Statement]]:
     """The groups of statements (the pieces of an answer) that set one of ``names``, or what those need in turn: of
     each name the last one that sets it. ``always``: groups that are kept in any case."""
-    setters: dict[str, list[int]] = {}
-    defining: dict[str, int] = {}
-    for index, group in enumerate(groups):
-        for each in group:
-            for name in each.effects.binds:
-                if setters.setdefault(name, [index])[-1] != index:
-                    setters[name].append(index)
-                if not isinstance(each.node, (ast.Import, ast.ImportFrom)) and not is_stub(each.node):
-                    defining[name] = index
-    chosen: set[int] = set()
-    seen: set[str] = set()
-    todo = list(names)
-
-    def choose(index: int) -> None:
-        if index not in chosen:
-            chosen.add(index)
-            todo.extend(name for each in groups[index] for name in each.effects.loads)
-
+    choice = _Choice(groups)
     for index in always & set(range(len(groups))):
-        choose(index)
-    while todo:
-        name = todo.pop()
-        if name in seen or name not in setters:
-            continue
-        seen.add(name)
-        where = setters[name]
-        if name in defining:
-            _take_back(name, where[: where.index(defining[name]) + 1], groups, choose)
-        elif not chosen & set(where):
-            choose(where[-1])
-    return [list(group) for index, group in enumerate(groups) if index in chosen]
+        choice.take(index)
+    choice.todo += names
+    seen: set[str] = set()
+    while choice.todo:
+        name = choice.todo.pop()
+        if name not in seen:
+            seen.add(name)
+            choice.need(name)
+    return [list(group) for index, group in enumerate(groups) if index in choice.taken]
 
 
-def _take_back(
-    name: str, where: Sequence[int], groups: Sequence[Sequence[Statement]], choose: Callable[[int], None]
-) -> None:
-    """Choose the last group that sets ``name``, and the ones before as long as each makes it from what it was."""
-    for index in reversed(where):
-        choose(index)
-        first = next(each for each in groups[index] if name in each.effects.binds)
-        if name not in first.effects.now:
+class _Choice:
+    def __init__(self, groups: Sequence[Sequence[Statement]]) -> None:
+        self._groups = groups
+        self.taken: set[int] = set()
+        self.todo: list[str] = []
+        self._setters: dict[str, list[int]] = {}
+        self._last: dict[str, int] = {}  # that sets it otherwise than by an import or a stub
+        for index, group in enumerate(groups):
+            for each in group:
+                self._enter(index, each)
+
+    def _enter(self, index: int, each: Statement) -> None:
+        imports = isinstance(each.node, (ast.Import, ast.ImportFrom))
+        for name in each.effects.binds:
+            setters = self._setters.setdefault(name, [])
+            if not setters or setters[-1] != index:
+                setters.append(index)
+            if not imports and not is_stub(each.node):
+                self._last[name] = index
+
+    def take(self, index: int) -> None:
+        if index not in self.taken:
+            self.taken.add(index)
+            self.todo.extend(name for each in self._groups[index] for name in each.effects.loads)
+
+    def need(self, name: str) -> None:
+        """Take the last group that sets ``name``, and the ones before as long as each makes it from what it was."""
+        setters = self._setters.get(name, [])
+        if name not in self._last:
+            if setters and not self.taken & set(setters):
+                self.take(setters[-1])
             return
+        for index in reversed(setters):
+            if index > self._last[name]:
+                continue
+            self.take(index)
+            first = next(each for each in self._groups[index] if name in each.effects.binds)
+            if name not in first.effects.now:
+                return
 
 
 def essential(found: Sequence[Statement], entry_point: str, wanted: frozenset[str] = frozenset()) -> list[Statement]:

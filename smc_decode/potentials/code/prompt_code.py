@@ -92,10 +92,10 @@ def _functions(tree: ast.Module) -> Iterator[str]:
 def _called_by(tree: ast.Module) -> list[str]:
     """The functions that a test calls by name: in its assertions, or anywhere if it has none."""
     own = {name for node in tree.body for name in effects_of(node).binds if isinstance(node, _BINDERS)}
-    asserted = [node.test for node in ast.walk(tree) if isinstance(node, ast.Assert)]
+    places: list[ast.AST] = [node.test for node in ast.walk(tree) if isinstance(node, ast.Assert)]
     return [
         call.func.id
-        for place in (asserted or [tree])
+        for place in (places or [tree])
         for call in ast.walk(place)
         if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id not in own
     ]

@@ -19,7 +19,7 @@ from smc_decode.potentials.base import Prefix, Reward, RewardFailure
 from smc_decode.potentials.cache import ContentCache, content_key, gather
 from smc_decode.potentials.code.program import Program, read_program
 from smc_decode.potentials.code.unit_tests import Tally
-from smc_decode.potentials.options import Finite, Options, RewardRequest, Share, text_of
+from smc_decode.potentials.options import Finite, Options, RewardRequest, Share
 from smc_decode.sandbox.results import SandboxError, SandboxUnavailable, ScriptOutcome
 
 PREFIX_TIMEOUT = 1.0
@@ -79,10 +79,7 @@ class StdinTests:
         self.cache: ContentCache[Tally] = ContentCache() if cache is None else cache
         self._sandbox = sandbox
         self._chat = options.answer != "continuation"
-        messages = request.messages or ()
-        self._lead = text_of(messages[-1].get("content")) if request.continues_assistant else ""
-        if options.answer == "continuation":
-            self._lead = self._lead or request.prompt_text
+        self._lead = request.lead or ("" if self._chat else request.prompt_text)
         self._key = content_key(
             [(case.stdin, case.stdout) for case in options.cases], options.timeout, options.tolerance
         )

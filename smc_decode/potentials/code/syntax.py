@@ -31,9 +31,10 @@ STRING = (
 _ODD = re.compile(f"[\r{SPACES}{INVISIBLE}]")
 _KEPT_OR_ODD = re.compile(rf"#[^\n]*|{STRING}|[{SPACES}{INVISIBLE}]+")
 _AS_SPACE = str.maketrans({**dict.fromkeys(SPACES, " "), **dict.fromkeys(INVISIBLE, "")})
-_BLOCKS = frozenset(
-    ["if", "elif", "else", "for", "while", "try", "except", "finally", "with", "def", "class", "async", "match", "case"]
-)
+_BLOCKS = frozenset([
+    "if", "elif", "else", "for", "while", "try", "except", "finally", "with", "def", "class", "async", "match",
+    "case",
+])  # fmt: skip
 _LAYOUT = (tokenize.NL, tokenize.COMMENT, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)
 _WARNINGS = threading.Lock()
 

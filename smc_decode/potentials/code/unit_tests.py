@@ -1,6 +1,6 @@
 """Unit tests as a reward: r = 0.3 · syntax + 0.7 · (share of assertions that pass), the weights of arXiv 2604.16453.
 
-A prefix is judged by what is certain already. An unfinished function is closed by cuts (``code_prefix``) and run:
+A prefix is judged by what is certain already. An unfinished function is closed by cuts (``program``) and run:
 an assertion whose calls return before a cut is decided, and one that is not counts ``pending``. So an unfinished one
 that can still be right never scores below a finished wrong one, a wrong early return shows at once, and a function that
 has ended has its final score though its sequence goes on. With the telescoping kind prefix scores are twists: only the
@@ -27,7 +27,7 @@ from smc_decode.potentials.code.program import (
     parse,
     read_program,
 )
-from smc_decode.potentials.options import Finite, Options, RewardRequest, RewardRequestError, Share, text_of
+from smc_decode.potentials.options import Finite, Options, RewardRequest, RewardRequestError, Share
 from smc_decode.sandbox.results import (
     AssertionReport,
     Call,
@@ -137,10 +137,7 @@ def code_task(options: CodeOptions, request: RewardRequest, tests: Sequence[str]
             "smc.reward.params.entry_point",
         )
     chat = request.messages is not None if options.answer == "auto" else options.answer == "message"
-    lead = ""
-    if request.continues_assistant and request.messages:
-        lead = text_of(request.messages[-1].get("content"))
-    return CodeTask(prompt, entry_point, chat, lead)
+    return CodeTask(prompt, entry_point, chat, request.lead)
 
 
 @dataclass(frozen=True, slots=True)
