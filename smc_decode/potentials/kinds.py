@@ -116,8 +116,8 @@ class Kind:
 
     ``request_params``: what a request may set unless the operator says otherwise. ``code_params``: those that carry
     code which will be run (``name=value``: that make the request's text such code). ``operator_only``: those that no
-    request may ever set. ``missing``: why it cannot work with these resources and operator's options, or ''. ``builtin``: offered without configuration. ``model``: the
-    model that its sources ask.
+    request may ever set. ``missing``: why it cannot work with these resources and operator's options, or ''.
+    ``builtin``: offered without configuration. ``model``: the model that its sources ask.
     """
 
     source: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from smc_decode.potentials.code.chunks import Part, parts_of
 from smc_decode.potentials.code.essentials import source_of, statements
@@ -20,7 +20,7 @@ class Program:
 
     ``syntax``: Python so far (an unfinished last statement is no error). ``complete``: the function has ended, so every
     call is decided unless the text defines it anew; ``ended``: no more text will come. ``runnable``: running ``source``
-    can decide something. ``mendable``: a text that is no Python can still become some.
+    can decide something. ``mendable``: the text may yet bring another program instead, so that nothing is lost for good.
     """
 
     source: str
@@ -37,7 +37,14 @@ NO_PYTHON = Program("", False, False, False, False)
 
 def read_script(reading: Reading, finished: bool) -> Program:
     """The program among the code of an answer: its last piece that reads and writes (or else that writes), with what
-    it needs from the pieces before it."""
+    it needs from the pieces before it. What goes on from the prompt's own code is all of it."""
+    if reading.joined:
+        single = Reading(reading.pieces[:1], None if reading.pieces else reading.last)
+        return replace(_read(single, finished), mendable=False)
+    return _read(reading, finished)
+
+
+def _read(reading: Reading, finished: bool) -> Program:
     if reading.last is not None and (program := _open(reading)) is not None:
         return program
     pieces = [_code_lines(piece) for piece in reading.pieces]

@@ -116,12 +116,15 @@ class StdinTests:
     def _reward(self, program: Program, tally: Tally | None) -> Reward:
         detail: dict[str, Any] = {"basis": "cases", "syntax": program.syntax, "complete": program.complete}
         if not program.syntax:
-            return Reward(0.0, {**detail, "note": "no valid Python"}, at_most=0.0)
+            lost = program.ended or not program.mendable
+            return Reward(0.0, {**detail, "note": "no valid Python"}, at_most=0.0 if lost else 1.0)
         if tally is None:
             share, most = (0.0, 0.0) if program.complete else (self.options.pending, 1.0)
         else:
             share, most = tally.share(self.options.pending), tally.share(1.0)
             detail |= {"passed": tally.passed, "undecided": tally.undecided, "total": tally.total}
+        if not program.ended and program.mendable:  # a better program may follow
+            most = 1.0
         weight = self.options.syntax_weight
         return Reward(weight + (1.0 - weight) * share, detail, weight + (1.0 - weight) * most)
 

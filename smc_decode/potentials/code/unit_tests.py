@@ -244,18 +244,21 @@ class UnitTests:
             "passed": 0, "undecided": None, "total": None,
         }  # fmt: skip
         if not program.syntax:
-            return Reward(0.0, {**detail, "note": "no valid Python"}, at_most=0.0)
+            lost = program.ended or not program.mendable
+            return Reward(0.0, {**detail, "note": "no valid Python"}, at_most=0.0 if lost else 1.0)
         if tally is None:
-            share, most = (0.0, 0.0) if program.complete else (self.options.pending, 1.0)
+            share = 0.0 if program.complete else self.options.pending
         else:
-            share, most = tally.share(self.options.pending), tally.share(1.0)
+            share = tally.share(self.options.pending)
             detail |= {"passed": tally.passed, "undecided": tally.undecided, "total": tally.total}
             if tally.note and program.ended:
                 detail["note"] = tally.note
             if tally.behaviour:
                 detail["behaviour"] = tally.behaviour
         weight = self.options.syntax_weight
-        return Reward(weight + (1.0 - weight) * share, detail, weight + (1.0 - weight) * most)
+        value = weight + (1.0 - weight) * share
+        # as long as there is text to come it may define the function anew, and the last definition counts
+        return Reward(value, detail, value if program.ended else 1.0)
 
 
 def create(

@@ -63,9 +63,9 @@ def _run(source: str, main: "ModuleType") -> tuple[object, ...]:
     except BaseException as error:
         end = ("failed", *describe(error))
     for step in (_join_threads, _call_exit_functions, main.__dict__.clear):  # the last closes the files left open
-        try:
+        try:  # noqa: SIM105
             step()
-        except BaseException:  # noqa: SIM105: the interpreter would complain on standard error (contextlib is not here)
+        except BaseException:  # the interpreter would complain on standard error
             pass
     try:
         for stream in {sys.stdout, sys.__stdout__}:
