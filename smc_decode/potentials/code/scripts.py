@@ -20,7 +20,7 @@ class Program:
 
     ``syntax``: Python so far (an unfinished last statement is no error). ``complete``: the function has ended, so every
     call is decided unless the text defines it anew; ``ended``: no more text will come. ``runnable``: running ``source``
-    can decide something. ``mendable``: the text may yet bring another program instead, so that nothing is lost for good.
+    can decide something. ``mendable``: the text may yet bring another program instead: nothing is lost.
     """
 
     source: str

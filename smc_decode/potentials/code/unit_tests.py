@@ -22,6 +22,7 @@ from smc_decode.potentials.code.probes import behaviour_of
 from smc_decode.potentials.code.program import (
     CUT,
     Program,
+    asserts_in,
     code_of_prompt,
     infer_entry_point,
     parse,
@@ -129,8 +130,9 @@ class CodeTask:
 
 def code_task(options: CodeOptions, request: RewardRequest, tests: Sequence[str] = ()) -> CodeTask:
     """The task of a request. Raises RewardRequestError when no entry point is given or found."""
-    prompt = code_of_prompt(request.task if options.prompt is None else options.prompt)
-    entry_point = options.entry_point or infer_entry_point(prompt, tests)
+    task = request.task if options.prompt is None else options.prompt
+    prompt = code_of_prompt(task)
+    entry_point = options.entry_point or infer_entry_point(prompt, tests or asserts_in(task))
     if not entry_point:
         raise RewardRequestError(
             "no function was found in the prompt or the tests: give smc.reward.params.entry_point",
