@@ -10,7 +10,7 @@ PYTHON_NAMES = frozenset(["python", "py", "python2", "python3", "py2", "py3", "i
 
 _OPENER = re.compile(r"(?P<lead>(?:[ \t>]|[-*+][ \t]|\d{1,3}[.)][ \t])*)(?P<fence>`{3,}|~{3,})(?P<info>[^\n]*)")
 _CLOSER = re.compile(r"(?P<lead>[ \t>]*)(?P<fence>`{3,}|~{3,})[ \t]*\Z")
-_QUOTE = re.compile(r"[ \t]*(?:>[ \t]?)+")
+_QUOTE = re.compile(r"^[ \t]*(?:>[ \t]?)+")
 _LANGUAGE = re.compile(r"[ \t]*\{?\.?(?P<name>[A-Za-z][\w+#.-]*)?")
 _CODE_AFTER = re.compile(r"(?:from\s+[\w.]+\s+import\b|import\s+\w|(?:async\s+)?def\s+\w|class\s+\w|@\w|\w+\s*=[^=])")
 _THOUGHT = "(?:think|thinking|thought|reasoning|reflection|scratchpad|analysis)"

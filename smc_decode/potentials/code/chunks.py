@@ -7,6 +7,7 @@ import keyword
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from smc_decode.potentials.code.syntax import STRING, parse, parse_parts
 
@@ -70,7 +71,7 @@ def parts_of(text: str) -> list[Part]:
     if tree is not None:
         return list(_statements(tree, text, 0))
     starts = margins(text)[:MAX_PARTS]
-    pieces = [(start, text[start:end]) for start, end in zip(starts, [*starts[1:], len(text)], strict=True)]
+    pieces = [(start, text[start:end]) for start, end in pairwise([*starts, len(text)])]
     if starts and text[: starts[0]].strip():  # what stands indented before the first margin
         pieces.insert(0, (0, text[: starts[0]]))
     asked = [piece for _, piece in pieces if not _is_prose(piece)]

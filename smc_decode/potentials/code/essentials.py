@@ -11,7 +11,7 @@ import ast
 import builtins
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from smc_decode.potentials.code.binding import DEFINITIONS, FUNCTIONS, Effects, callers_of, effects_of
@@ -83,9 +83,16 @@ class _Choice:
         self.todo: list[str] = []
         self._setters: dict[str, list[int]] = {}
         self._last: dict[str, int] = {}  # that sets it otherwise than by an import or a stub
+        self._changers: dict[str, list[int]] = {}
+        everything = [each for group in groups for each in group]
+        changes = {each.node.name: each.effects.changes for each in everything if isinstance(each.node, FUNCTIONS)}
         for index, group in enumerate(groups):
             for each in group:
                 self._enter(index, each)
+                for name in changed_by(each, changes):
+                    self._changers.setdefault(name, []).append(index)
+            if any(each.effects.everything for each in group):
+                self.take(index)
 
     def _enter(self, index: int, each: Statement) -> None:
         imports = isinstance(each.node, (ast.Import, ast.ImportFrom))
@@ -102,7 +109,10 @@ class _Choice:
             self.todo.extend(name for each in self._groups[index] for name in each.effects.loads)
 
     def need(self, name: str) -> None:
-        """Take the last group that sets ``name``, and the ones before as long as each makes it from what it was."""
+        """Take the last group that sets ``name``, the ones before as long as each makes it from what it was, and those
+        that change it in place."""
+        for index in self._changers.get(name, ()):
+            self.take(index)
         setters = self._setters.get(name, [])
         if name not in self._last:
             if setters and not self.taken & set(setters):
@@ -115,6 +125,14 @@ class _Choice:
             first = next(each for each in self._groups[index] if name in each.effects.binds)
             if name not in first.effects.now:
                 return
+
+
+def changed_by(each: Statement, functions: Mapping[str, set[str]]) -> set[str]:
+    """The names whose objects a statement may change, itself or through ``functions`` that it calls."""
+    if isinstance(each.node, DEFINITIONS):
+        return set()
+    through = [functions[name] for name in each.effects.calls if name in functions]
+    return set().union(each.effects.changes, *through) - _KNOWN
 
 
 def essential(found: Sequence[Statement], entry_point: str, wanted: frozenset[str] = frozenset()) -> list[Statement]:
@@ -158,13 +176,8 @@ class _Judge:
         return found
 
     def _changed(self, each: Statement) -> set[str]:
-        """The names whose objects it may change, itself or through functions that it calls."""
-        if isinstance(each.node, DEFINITIONS):
-            return set()
-        if each.effects.calls & self._trying and not isinstance(each.node, (ast.Assign, ast.AnnAssign)):
-            return set()
-        through = [self._changes[name] for name in each.effects.calls if name in self._changes]
-        return set().union(each.effects.changes, *through)
+        tries = each.effects.calls & self._trying and not isinstance(each.node, (ast.Assign, ast.AnnAssign))
+        return set() if tries else changed_by(each, self._changes)
 
     def only_shows(self, each: Statement, needed: bool) -> bool:
         """Whether a statement tries the program out, or does nothing."""

@@ -103,9 +103,16 @@ class _Reader:
                 each for each in groups[0]
                 if each.part.start + len(each.part.source) > lead or not self._is_open(each)
             ]  # fmt: skip
-        names = {self._head, *self._wanted()}
+        names = {self._head, *self._wanted()} | self._roundabout([given, *groups])
         chosen = relevant([given, *groups], names, always={0, *([1] if self._reading.joined else [])})
         return [each for group in chosen for each in group]
+
+    def _roundabout(self, groups: Sequence[Sequence[Statement]]) -> set[str]:
+        """The names by which there is a way to an entry point that nothing defines."""
+        found = [each for group in groups for each in group]
+        if self._is_defined(found):
+            return set()
+        return set(re.findall(r"\w+", way_to(self._entry, [each.node for each in found])))
 
     def _is_open(self, each: Statement) -> bool:
         return self._head in each.effects.binds and is_stub(each.node)

@@ -6,6 +6,7 @@ import ast
 import builtins
 import re
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 from smc_decode.potentials.code.binding import DEFINITIONS, FUNCTIONS, effects_of
 from smc_decode.potentials.code.blocks import blocks_of
@@ -38,8 +39,7 @@ def code_of_prompt(prompt: str) -> str:
 
 def _among_prose(prompt: str) -> str:
     """The top-level statements up to the last function, whose body may be missing."""
-    starts = margins(prompt)
-    pieces = [prompt[start:end] for start, end in zip(starts, [*starts[1:], len(prompt)], strict=True)]
+    pieces = [prompt[start:end] for start, end in pairwise([*margins(prompt), len(prompt)])]
     kept: list[str] = []
     length = 0
     for piece in pieces:

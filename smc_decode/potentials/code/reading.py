@@ -6,16 +6,19 @@ import ast
 import re
 import textwrap
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from smc_decode.potentials.code.blocks import Block, blocks_of, without_thoughts
 from smc_decode.potentials.code.chunks import Part, margins, parts_of
-from smc_decode.potentials.code.syntax import is_code, parse, plain_source
+from smc_decode.potentials.code.syntax import STRING, is_code, parse, plain_source
 
 _DEFINES = re.compile(r"^[ \t]*(?:(?:async\s+)?def|class)\s+\w+\s*[(:]", re.MULTILINE)
 _CODE_LINE = re.compile(
     r"(?:from\s+[\w.]+\s+import\b|import\s+\w|(?:async\s+)?def\s+\w+\s*\(|class\s+\w+\s*[(:]|@\w|\w+\s*=[^=])"
 )
+_STRING = re.compile(rf"#[^\n]*|{STRING}")
+_MASKED = str.maketrans("`~", "\ue000\ue001")
+_UNMASKED = str.maketrans("\ue000\ue001", "`~")
 _CONTINUED = ("else", "elif", "except", "finally")
 
 
@@ -39,12 +42,12 @@ def read_answer(prompt: str, text: str, *, entry_point: str, chat: bool, finishe
     answer = without_thoughts(text)
     if answer is None:  # it ended in its thoughts: then they are all there is
         answer = text if finished else ""
-    blocks = _unwrapped(blocks_of(answer))
     if not chat:
+        blocks = _outside_strings(prompt, answer)
         before = answer[: blocks[0].start] if blocks else answer
         if _continues(prompt, before, blocks):
             return _continuation(prompt, answer, before, blocks, finished)
-    reading = _message(answer, blocks, entry_point, finished)
+    reading = _message(answer, _unwrapped(blocks_of(answer)), entry_point, finished)
     return None if reading is None else _with_body(prompt, reading, entry_point)
 
 
@@ -58,6 +61,17 @@ def _unwrapped(blocks: list[Block]) -> list[Block]:
 
 
 # -- a continuation of the prompt -----------------------------------------------------------------------------------
+
+
+def _outside_strings(prompt: str, answer: str) -> list[Block]:
+    """The fenced blocks of an answer that goes on from the prompt: fences in its docstrings are none."""
+    masked = _STRING.sub(_mask, prompt + answer)[len(prompt) :]
+    return [replace(block, code=block.code.translate(_UNMASKED)) for block in blocks_of(masked)]
+
+
+def _mask(match: re.Match[str]) -> str:
+    text = match[0]
+    return text.translate(_MASKED) if text[:3] in ('"""', "'''") and len(text) > 5 and text.endswith(text[:3]) else text
 
 
 def _continues(prompt: str, before: str, blocks: list[Block]) -> bool:
