@@ -34,7 +34,10 @@ PROGRAMS = {
         "from typing import List\n\n\ndef span(xs: List[int]) -> int:\n    if not xs:\n        return 0\n"
         "    return max(xs) - min(xs)\n"
     ),
-    "helper after": "def span(xs):\n    return width(sorted(xs))\n\n\ndef width(s):\n    return s[-1] - s[0] if s else 0\n",
+    "helper after": (
+        "def span(xs):\n    return width(sorted(xs))\n\n\ndef width(s):\n"
+        "    return s[-1] - s[0] if s else 0\n"
+    ),
     "constant after": "def span(xs):\n    return max(xs) - min(xs) if xs else NOTHING\n\n\nNOTHING = int('0')\n",
     "table": (
         "TABLE = {}\nfor n in range(-20, 20):\n    TABLE[n] = n\n\n\ndef span(xs):\n"
@@ -50,26 +53,31 @@ PROGRAMS = {
     ),
     "lambda": "import operator\n\nspan = lambda xs: operator.sub(max(xs), min(xs)) if xs else 0\n",
     "partial": (
-        "from functools import partial\n\n\ndef general(empty, xs):\n    return max(xs) - min(xs) if xs else empty\n\n\n"
+        "from functools import partial\n\n\ndef general(empty, xs):\n"
+        "    return max(xs) - min(xs) if xs else empty\n\n\n"
         "span = partial(general, 0)\n"
     ),
     "conditional": (
-        "import sys\n\nif sys.version_info >= (3, 0):\n    def span(xs):\n        return max(xs) - min(xs) if xs else 0\n"
+        "import sys\n\nif sys.version_info >= (3, 0):\n    def span(xs):\n"
+        "        return max(xs) - min(xs) if xs else 0\n"
         "else:\n    def span(xs):\n        return -1\n"
     ),
     "bound anew": (
-        "def empty_is_zero(f):\n    return lambda xs: f(xs) if xs else 0\n\n\ndef span(xs):\n    return max(xs) - min(xs)\n\n\n"
+        "def empty_is_zero(f):\n    return lambda xs: f(xs) if xs else 0\n\n\ndef span(xs):\n"
+        "    return max(xs) - min(xs)\n\n\n"
         "span = empty_is_zero(span)\n"
     ),
     "decorated": (
-        "import functools\n\n\ndef safe(f):\n    @functools.wraps(f)\n    def g(xs):\n        return f(xs) if xs else 0\n"
+        "import functools\n\n\ndef safe(f):\n    @functools.wraps(f)\n    def g(xs):\n"
+        "        return f(xs) if xs else 0\n"
         "    return g\n\n\n@safe\ndef span(xs):\n    return max(xs) - min(xs)\n"
     ),
     "instance": (
         "class Span:\n    def __call__(self, xs):\n        return max(xs) - min(xs) if xs else 0\n\n\nspan = Span()\n"
     ),
     "recursion limit": (
-        "import sys\nsys.setrecursionlimit(3000)\n\n\ndef most(xs):\n    return xs[0] if len(xs) == 1 else max(xs[0], most(xs[1:]))\n"
+        "import sys\nsys.setrecursionlimit(3000)\n\n\ndef most(xs):\n"
+        "    return xs[0] if len(xs) == 1 else max(xs[0], most(xs[1:]))\n"
         "\n\ndef span(xs):\n    return most(xs) + most([-x for x in xs]) if xs else 0\n"
     ),
     "future": (
@@ -84,7 +92,8 @@ PROGRAMS = {
         "def span(xs):\n    return max(xs) - min(xs) if xs else 0\n\n\ndef span(xs):\n    return len(xs)\n"
     ),
     "text with fences": (
-        "def span(xs):\n    '''Not ``` this:\n    ```\n    span([])\n    ```\n    '''\n    return max(xs) - min(xs) if xs else 0\n"
+        "def span(xs):\n    '''Not ``` this:\n    ```\n    span([])\n    ```\n    '''\n"
+        "    return max(xs) - min(xs) if xs else 0\n"
     ),
     "class with constants": (
         "from dataclasses import dataclass\n\n\n@dataclass\nclass Range:\n    low: int\n    high: int\n    step = 1\n\n"
@@ -316,7 +325,7 @@ PROMPTS: list[tuple[str, list[str]]] = [
     ('def f(a, b):\n    """\n    Input: b = 2, a = [1]\n    Output: 3\n    """\n', ["f([1], 2) == 3"]),
     ("Square a number.\nassert f(2) == 4\nassert f(3) == 9\n", ["f(2) == 4", "f(3) == 9"]),
     ('"""\nSquare a number.\nassert f(2) == 4\n"""\n', ["f(2) == 4"]),
-    ("Square. Your code should pass these tests:\n\nassert f(-2) == 4\nassert not f(0)\n[BEGIN]\n", ["f(-2) == 4", "not f(0)"]),
+    ("Your code should pass these tests:\n\nassert f(-2) == 4\nassert not f(0)\n[BEGIN]\n", ["f(-2) == 4", "not f(0)"]),
     ("Count.\nassert f('aab') == {'a': 2, 'b': 1}\n", ["f('aab') == {'a': 2, 'b': 1}"]),
     ("Split.\nassert f((5, 'x', None)) == ([5], ['x'])\n", ["f((5, 'x', None)) == ([5], ['x'])"]),
     ("Angle.\nassert math.isclose(f(0, 1j), 1.57, rel_tol=0.001)\n",
@@ -345,7 +354,7 @@ SCRIPT_FORMS: dict[str, str] = {
     "fence": fenced(SCRIPT),
     "no fence": SCRIPT,
     "prose around it": f"This reads two numbers:\n\n{SCRIPT}\nIt's simple.\n",
-    "main": fenced("def main():\n    print(sum(map(int, input().split())))\n\n\nif __name__ == '__main__':\n    main()\n"),
+    "main": fenced(f"def main():\n{indented(SCRIPT, '    ')}\n\nif __name__ == '__main__':\n    main()\n"),
     "shell first": fenced("pip install x", "bash") + fenced(SCRIPT),
     "another language first": fenced("int main() { return 0; }", "cpp") + "Python:\n" + fenced(SCRIPT),
     "sample input first": f"For\n{fenced('3 4', '')}write\n{fenced(SCRIPT)}",
@@ -356,13 +365,17 @@ SCRIPT_FORMS: dict[str, str] = {
     "list": f"1. So:\n\n{indented(fenced(SCRIPT))}",
     "closed on the code's line": f"```python\n{SCRIPT.rstrip()}```",
     "byte order mark": "\ufeff" + fenced("\ufeff" + SCRIPT),
-    "no-break spaces": fenced("for a, b in [map(int, input().split())]:\n    print(a + b)\n".replace("    ", "\u00a0" * 4)),
+    "no-break spaces": fenced("if True:\n    print(sum(map(int, input().split())))\n".replace("    ", "\u00a0" * 4)),
     "helper in another fence": (
         f"{fenced('def add(a, b):' + chr(10) + '    return a + b' + chr(10))}then\n"
         + fenced("print(add(*map(int, input().split())))\n")
     ),
-    "import in another fence": f"{fenced('import sys' + chr(10))}then\n{fenced('print(sum(map(int, sys.stdin.read().split())))' + chr(10))}",
-    "input in another fence": f"{fenced('import sys' + chr(10) + 'data = sys.stdin.read()' + chr(10))}then\n{fenced('print(sum(map(int, data.split())))' + chr(10))}",
+    "import in another fence": (
+        f"{fenced('import sys' + chr(10))}then\n{fenced('print(sum(map(int, sys.stdin.read().split())))' + chr(10))}"
+    ),
+    "input in another fence": (
+        fenced("import sys\ndata = sys.stdin.read()\n") + "then\n" + fenced("print(sum(map(int, data.split())))\n")
+    ),
     "carriage returns": fenced(SCRIPT).replace("\n", "\r\n"),
     "not closed": f"```python\n{SCRIPT}",
     "a line of it explained": f"{fenced(SCRIPT)}Here\n{fenced('a, b = map(int, input().split())' + chr(10))}reads.",
