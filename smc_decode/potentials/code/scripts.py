@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from smc_decode.potentials.code.chunks import Part, parts_of
 from smc_decode.potentials.code.essentials import source_of, statements
 from smc_decode.potentials.code.reading import Reading
-from smc_decode.potentials.code.syntax import closed_lines, parse, with_cuts
+from smc_decode.potentials.code.syntax import closed_lines, is_code, parse, with_cuts
 
 _WRITES = frozenset(["print", "write", "writelines", "pprint"])
 _READS = frozenset(["input", "stdin", "open", "fileinput", "readline", "readlines"])
@@ -59,7 +59,7 @@ def _open(reading: Reading) -> Program | None:
     """The program whose last piece is being written; None while an earlier one stands and this writes nothing."""
     last = reading.last or ""
     source = _closed(last)
-    if source is None:  # prose before it, or an error that nothing mends
+    if source is None or parse(source) is None:  # prose before it, or an error that nothing mends
         source = _closed(_code_lines(last, unfinished=True))
     tree = parse(source) if source is not None else None
     if source is None or tree is None:
@@ -85,7 +85,8 @@ def _code_lines(piece: str, unfinished: bool = False) -> str:
         return piece
     code = [part for part in parts if part.node is not None and not _is_word(part)]
     tail = parts[-1].source if unfinished and parts and parts[-1].node is None else ""
-    return "".join(part.source + "\n" for part in code) + tail if code else piece
+    tail = tail if is_code(tail) else ""  # or prose
+    return "".join(part.source + "\n" for part in code) + tail if code or tail else piece
 
 
 def _is_word(part: Part) -> bool:
