@@ -54,6 +54,8 @@ class Prompt:
     messages: Sequence[Mapping[str, Any]] | None = None
     name: str = "prompt"
     """The field that errors name."""
+    continues: bool = False
+    """The answer goes on with the last message."""
 
 
 @dataclass(frozen=True)
@@ -305,6 +307,6 @@ async def _build_reward(
     catalogue = services.catalogue
     if catalogue is None:
         raise invalid("this server offers no rewards: leave smc.reward out", "smc.reward")
-    request = RewardRequest(prompt_text=prompt.text, messages=prompt.messages, client_is_local=local)
+    request = RewardRequest(prompt.text, prompt.messages, local, prompt.continues)
     potential = catalogue.build(choice.name, choice.params, reward_scale=config.reward_scale, request=request)
     return await potential if inspect.isawaitable(potential) else potential

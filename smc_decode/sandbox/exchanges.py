@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import select
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from io import FileIO
 from typing import NamedTuple
 
@@ -150,9 +150,15 @@ def exchange_streams(
 
 
 def run_script(
-    channel: Channel, to_script: FileIO, from_script: FileIO, stdin: str, max_output: int, deadline: float
+    channel: Channel,
+    to_script: FileIO,
+    from_script: FileIO,
+    stdin: str,
+    max_output: int,
+    deadline: float,
+    exit_status: Callable[[], int | None],
 ) -> ScriptOutcome:
-    """See a script, which has been sent, through to its end."""
+    """See a script, which has been sent, through to its end. ``exit_status``: of its process, once that has gone."""
     data = stdin.encode("utf-8", "surrogatepass")
     output, ended = exchange_streams(to_script, from_script, data, max_output, deadline)
     text = output.decode("utf-8", "replace")
@@ -163,6 +169,8 @@ def run_script(
     except ChannelTimeout:
         return ScriptOutcome("timeout", text, "the script took too long")
     except ChannelClosed:
+        if exit_status() == 0:  # os._exit(0)
+            return ScriptOutcome("ended", text)
         return ScriptOutcome("crashed", text, "the script ended its process")
     match end:
         case ("ended",):

@@ -1,6 +1,6 @@
 """Unit tests as a reward: r = 0.3 · syntax + 0.7 · (share of assertions that pass), the weights of arXiv 2604.16453.
 
-A prefix is judged by what is certain already. An unfinished function is closed by cuts (``code_prefix``) and run:
+A prefix is judged by what is certain already. An unfinished function is closed by cuts (``program``) and run:
 an assertion whose calls return before a cut is decided, and one that is not counts ``pending``. So an unfinished one
 that can still be right never scores below a finished wrong one, a wrong early return shows at once, and a function that
 has ended has its final score though its sequence goes on. With the telescoping kind prefix scores are twists: only the
@@ -22,13 +22,14 @@ from smc_decode.potentials.code.probes import behaviour_of
 from smc_decode.potentials.code.program import (
     CUT,
     Program,
+    asserts_in,
     code_of_prompt,
     infer_entry_point,
     parse,
     read_program,
 )
 from smc_decode.potentials.declaration import Kind, no_sandbox
-from smc_decode.potentials.options import Finite, Options, RewardRequest, RewardRequestError, Share, text_of
+from smc_decode.potentials.options import Finite, Options, RewardRequest, RewardRequestError, Share
 from smc_decode.sandbox.results import (
     AssertionReport,
     Call,
@@ -130,18 +131,16 @@ class CodeTask:
 
 def code_task(options: CodeOptions, request: RewardRequest, tests: Sequence[str] = ()) -> CodeTask:
     """The task of a request. Raises RewardRequestError when no entry point is given or found."""
-    prompt = code_of_prompt(request.task if options.prompt is None else options.prompt)
-    entry_point = options.entry_point or infer_entry_point(prompt, tests)
+    task = request.task if options.prompt is None else options.prompt
+    prompt = code_of_prompt(task)
+    entry_point = options.entry_point or infer_entry_point(prompt, tests or asserts_in(task))
     if not entry_point:
         raise RewardRequestError(
             "no function was found in the prompt or the tests: give smc.reward.params.entry_point",
             "smc.reward.params.entry_point",
         )
     chat = request.messages is not None if options.answer == "auto" else options.answer == "message"
-    lead = ""
-    if request.continues_assistant and request.messages:
-        lead = text_of(request.messages[-1].get("content"))
-    return CodeTask(prompt, entry_point, chat, lead)
+    return CodeTask(prompt, entry_point, chat, request.lead)
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,18 +243,21 @@ class UnitTests(RewardSource):
             "passed": 0, "undecided": None, "total": None,
         }  # fmt: skip
         if not program.syntax:
-            return Reward(0.0, {**detail, "note": "no valid Python"}, at_most=0.0)
+            lost = program.ended or not program.mendable
+            return Reward(0.0, {**detail, "note": "no valid Python"}, at_most=0.0 if lost else 1.0)
         if tally is None:
-            share, most = (0.0, 0.0) if program.complete else (self.options.pending, 1.0)
+            share = 0.0 if program.complete else self.options.pending
         else:
-            share, most = tally.share(self.options.pending), tally.share(1.0)
+            share = tally.share(self.options.pending)
             detail |= {"passed": tally.passed, "undecided": tally.undecided, "total": tally.total}
             if tally.note and program.ended:
                 detail["note"] = tally.note
             if tally.behaviour:
                 detail["behaviour"] = tally.behaviour
         weight = self.options.syntax_weight
-        return Reward(weight + (1.0 - weight) * share, detail, weight + (1.0 - weight) * most)
+        value = weight + (1.0 - weight) * share
+        # as long as there is text to come it may define the function anew, and the last definition counts
+        return Reward(value, detail, value if program.ended else 1.0)
 
 
 def create(
