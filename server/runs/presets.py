@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import ValidationError
 
-from server.openai.errors import APIError, invalid
+from server.errors import APIError, invalid
 from server.settings import ConfigError, PresetTable
 from smc_decode.config import SMCConfig
 from smc_decode.presets import PRESETS, Preset, merge
+from smc_decode.validation import problem_of
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class PresetBook:
         self.default = default
         self.model_names = model_names
 
-    def __iter__(self):  # type: ignore[no-untyped-def]
+    def __iter__(self) -> Iterator[OfferedPreset]:
         return iter(self._presets.values())
 
     def get(self, name: str, param: str = "smc.preset") -> OfferedPreset:
@@ -92,7 +93,5 @@ class PresetBook:
         try:
             preset.config()
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            key = ".".join(["presets", name, *map(str, first["loc"])])
-            raise ConfigError(f"{key}: {first['msg']}") from None
+            raise ConfigError(str(problem_of(error, SMCConfig, f"presets.{name}"))) from None
         return OfferedPreset(preset, table.reward if table.reward is not None else base.reward)

@@ -18,7 +18,7 @@ from typing import IO, Any
 
 import structlog
 
-from server.openai.errors import APIError
+from server.errors import APIError
 from server.runs.wire import Decode, event_json
 from smc_decode.events import Event
 

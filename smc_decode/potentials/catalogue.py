@@ -33,6 +33,7 @@ from smc_decode.potentials.options import (
     option_names,
     validate,
 )
+from smc_decode.validation import problem_of
 
 PARAMS = "smc.reward.params"
 _MAX_DEPTH = 3
@@ -277,8 +278,7 @@ def _offer(name: str, entry: object, kinds: Mapping[str, Kind]) -> _Offer:
     try:
         read = _Entry.model_validate(dict(entry))
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise RewardConfigError(f"{where}.{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        raise RewardConfigError(str(problem_of(error, _Entry, where))) from error
     kind = kinds.get(read.source)
     if kind is None:
         raise RewardConfigError(f"{where}.source is {read.source!r}; allowed: {', '.join(sorted(kinds))}")

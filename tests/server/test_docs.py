@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from server.openai.protocol import ChatBody, CompletionBody, SMCFields
+from server.openai.protocol import ChatBody, CompletionBody
+from server.runs.fields import SMCFields
 from server.settings import ServerSettings
 from smc_decode.config import SMCConfig
 from tests.server.conftest import Client, chat, completion

@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,8 @@ import pytest
 from tests.server.conftest import completion
 
 ROOT = Path(__file__).resolve().parents[3]
-LONG = {"model": "toy", "prompt": "abc", "max_tokens": 400, "smc": {"preset": "smc-reward", "block_size": 4}}
+POPULATION = {"preset": "smc-reward", "n_particles": 16, "block_size": 4}
+LONG = {"model": "toy", "prompt": "abc", "max_tokens": 400, "smc": POPULATION}
 
 
 class Server:
@@ -334,7 +336,23 @@ def test_config_show_prints_what_a_config_file_may_hold(config: Path, tmp_path: 
     again = tmp_path / "again.toml"
     again.write_text(done.stdout)
     assert cli("config", "show", "--config", str(again)).stdout == done.stdout
-    assert 'served_model_name = ["toy"]' in done.stdout
+    assert tomllib.loads(done.stdout)["server"]["served_model_name"] == ["toy"]
+
+
+def test_config_show_prints_tables_in_arrays_as_toml(tmp_path: Path) -> None:
+    path = tmp_path / "smc.toml"
+    path.write_text('[[rewards.both.of]]\nname = "regex"\n[[rewards.both.of]]\nname = "confidence"\n')
+    told = tomllib.loads(cli("config", "show", "--config", str(path)).stdout)
+    assert told["rewards"]["both"]["of"] == [{"name": "regex"}, {"name": "confidence"}]
+
+
+def test_the_command_line_goes_before_the_environment_and_that_before_the_file(config: Path) -> None:
+    environment = {"SMC_DECODE_SERVER__DRAIN_TIMEOUT_S": "7", "SMC_DECODE_ENGINE__SECONDS": "0.1"}
+    told = tomllib.loads(cli("config", "show", "--config", str(config), **environment).stdout)
+    assert (told["server"]["drain_timeout_s"], told["server"]["served_model_name"]) == (7, ["toy"])
+    assert told["engine"] == {"kind": "tests.server.toy:create", "seconds": "0.1"}
+    line = one_line(cli("config", "show", SMC_DECODE_SERVER__DRIAN="7"))
+    assert "server.drian is unknown" in line
 
 
 def test_doctor_and_rewards_tell_what_is_there(config: Path) -> None:
