@@ -124,6 +124,8 @@ def translate(error: Exception) -> APIError:
         case MissingExtra():
             # Lasting, until the operator installs it: what needs it can be left out.
             return invalid(f"this server lacks what the request needs: {brief(error)}", None, "missing_extra")
+        case PotentialError() if isinstance(error.__cause__, Exception):
+            return translate(error.__cause__)  # what the reward's own code raised: no fault of the request
         case PotentialError():
             return invalid(str(error), "smc.reward", "invalid_reward")
         case EngineRequestError():

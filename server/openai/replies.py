@@ -152,6 +152,7 @@ def _smc_of(ended: Ended) -> dict[str, Any]:
         "seed": ended.plan.seed,
         "stopped": result.stopped,
         "exact": result.exact,
+        "inexact": list(result.inexact),
         "trace_id": ended.trace_id,
         "warnings": list(ended.warnings),
     }

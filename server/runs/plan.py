@@ -106,12 +106,12 @@ class Planner:
 
     def _read(self, request: RunRequest) -> _Asked:
         """Check all that does not depend on the prompt."""
-        options, own = split_smc(request.smc, request.names)
+        warnings: list[str] = []
+        options, own = split_smc(request.smc, request.names, warnings)
         preset, named = self._preset(request.model, options.preset)
         reward = options.reward
         if reward is None and preset.reward is not None and request.smc.get("reward", ...) is not None:
             reward = RewardChoice.model_validate(dict(preset.reward))
-        warnings: list[str] = []
         values = with_temperature(
             request.values,
             request.temperature,

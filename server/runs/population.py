@@ -12,8 +12,8 @@ _BLOCK_OF_ONE = 16
 """Tokens of a block where blocks are nothing but how often a stream has news."""
 _OF_A_POPULATION = frozenset(
     {
-        "n_particles", "lookahead", "rejuvenation", "bridge", "n_sweeps", "first_pass", "resampling", "ess_threshold",
-        "selection", "extractor",
+        "n_particles", "lookahead", "rejuvenation", "bridge", "n_sweeps", "first_pass_size", "resampling",
+        "ess_threshold", "selection", "extractor",
     }
 )  # fmt: skip
 
@@ -43,7 +43,7 @@ def without_idle_particles(config: SMCConfig, wanted: int, own: Mapping[str, Any
         "rejuvenation": Rejuvenation(),
         "bridge": Bridge(),
         "n_sweeps": 1,
-        "first_pass": None,
+        "first_pass_size": None,
         "selection": "sample",
     }
     if "block_size" not in own:

@@ -6,13 +6,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import structlog
 from pydantic import ValidationError
 
 from server.errors import APIError, invalid
+from server.runs.fields import RENAMED
 from server.settings import ConfigError, PresetTable
 from smc_decode.config import SMCConfig
 from smc_decode.presets import PRESETS, Preset, merge
 from smc_decode.validation import problem_of
+
+_log = structlog.get_logger("server.runs.presets")
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,7 @@ class PresetBook:
         if table.base not in self._presets:
             raise ConfigError(f"presets.{name}.base: unknown {table.base!r}; allowed: {', '.join(self._presets)}")
         base = self._presets[table.base]
-        values = dict(table.model_extra or {})
+        values = _renamed(name, table.model_extra or {})
         unknown = sorted(set(values) - set(SMCConfig.model_fields))
         if unknown:
             allowed = ", ".join(sorted(SMCConfig.model_fields))
@@ -95,3 +99,9 @@ class PresetBook:
         except ValidationError as error:
             raise ConfigError(str(problem_of(error, SMCConfig, f"presets.{name}"))) from None
         return OfferedPreset(preset, table.reward if table.reward is not None else base.reward)
+
+
+def _renamed(preset: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    for old in RENAMED.keys() & values.keys():
+        _log.warning("deprecated", key=f"presets.{preset}.{old}", use=RENAMED[old])
+    return {RENAMED.get(key, key): value for key, value in values.items()}

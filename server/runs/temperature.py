@@ -16,7 +16,8 @@ from smc_decode.presets import Preset
 _MIN_TEMPERATURE = 0.01  # below it the powers of p overflow; vLLM's value
 _TRUNCATIONS = ("top_p", "top_k", "min_p")
 _NOT_GREEDY = (
-    "n_particles", "proposal_temperature", "lookahead", "rejuvenation", "bridge", "n_sweeps", "first_pass", "selection",
+    "n_particles", "proposal_temperature", "lookahead", "rejuvenation", "bridge", "n_sweeps", "first_pass_size",
+    "selection",
 )  # fmt: skip
 GREEDY: Mapping[str, Any] = {
     "n_particles": 1,
@@ -27,7 +28,7 @@ GREEDY: Mapping[str, Any] = {
     "rejuvenation": {"steps": 0},
     "bridge": {"alpha": False, "reward": False},
     "n_sweeps": 1,
-    "first_pass": None,
+    "first_pass_size": None,
     "selection": "sample",
 }
 
