@@ -18,7 +18,7 @@ from starlette.routing import BaseRoute, Match
 
 from smc_decode.engines.base import EngineError, EngineRequestError
 from smc_decode.errors import AllParticlesDead
-from smc_decode.potentials.base import PotentialError, RewardFailure
+from smc_decode.potentials.base import PotentialError, PotentialFault, RewardFailure
 from smc_decode.potentials.options import MissingExtra, RewardRequestError
 from smc_decode.validation import problem_of
 
@@ -124,8 +124,8 @@ def translate(error: Exception) -> APIError:
         case MissingExtra():
             # Lasting, until the operator installs it: what needs it can be left out.
             return invalid(f"this server lacks what the request needs: {brief(error)}", None, "missing_extra")
-        case PotentialError() if isinstance(error.__cause__, Exception):
-            return translate(error.__cause__)  # what the reward's own code raised: no fault of the request
+        case PotentialFault() if isinstance(error.__cause__, Exception):
+            return translate(error.__cause__)
         case PotentialError():
             return invalid(str(error), "smc.reward", "invalid_reward")
         case EngineRequestError():

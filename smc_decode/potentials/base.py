@@ -19,6 +19,10 @@ class PotentialError(ValueError):
     """The potential returned what no target can use (NaN, +inf, a wrong type): an error of the request."""
 
 
+class PotentialFault(PotentialError):
+    """The potential's own code raised something else, which is this error's ``__cause__``: no error of the request."""
+
+
 class RewardFailure(RuntimeError):
     """The reward itself failed (spawn failed, judge unreachable): never the candidate's fault."""
 

@@ -6,7 +6,7 @@ import asyncio
 import math
 from collections.abc import Callable, Sequence
 
-from smc_decode.potentials.base import Evaluation, Potential, PotentialError, Prefix, RewardFailure
+from smc_decode.potentials.base import Evaluation, Potential, PotentialError, PotentialFault, Prefix, RewardFailure
 from smc_decode.result import Usage
 from smc_decode.sampler.trajectory import Trajectory
 
@@ -138,7 +138,7 @@ class Scorer:
         except (PotentialError, RewardFailure):
             raise
         except Exception as error:
-            raise PotentialError(f"potential {potential.name!r} raised {type(error).__name__}: {error}") from error
+            raise PotentialFault(f"potential {potential.name!r} raised {type(error).__name__}: {error}") from error
         if len(evaluations) != len(batch):
             raise PotentialError(
                 f"potential {potential.name!r} gave {len(evaluations)} values for {len(batch)} prefixes"
