@@ -114,6 +114,6 @@ def create_app(
     ):
         app.include_router(router)
     errors.install(app)
-    app.add_middleware(BodyLimit, limit=settings.max_body_bytes)
-    app.add_middleware(RequestLog, metrics=metrics)
+    app.add_middleware(BodyLimit, limit=settings.max_body_bytes, seconds=settings.receive_timeout_s)
+    app.add_middleware(RequestLog, count=metrics.request)
     return app

@@ -85,6 +85,13 @@ def too_large(limit: int) -> APIError:
     return APIError(413, message, code="request_too_large", headers={"Connection": "close"})
 
 
+def slow_request(seconds: float) -> APIError:
+    """408: for ``seconds`` nothing more of the request arrived."""
+    message = f"the rest of the request did not arrive within {seconds:g} s: send it in one go"
+    headers = {"Connection": "close", **_NO_RETRY}
+    return APIError(408, message, code="request_timeout", kind="timeout_error", headers=headers)
+
+
 def too_many(message: str, code: str, retry_after: float) -> APIError:
     """429 with the seconds to wait."""
     headers = {"Retry-After": str(max(1, round(retry_after)))}

@@ -63,6 +63,10 @@ class ServerSettings(_Table):
     requests_per_minute: int = Field(0, ge=0)
     """Requests of one API key in a minute; 0: no limit."""
     max_body_bytes: int = Field(8 << 20, ge=1)
+    max_header_bytes: int = Field(32 << 10, ge=1024)
+    max_connections: int = Field(1024, ge=1)
+    receive_timeout_s: Seconds = 20.0
+    """Seconds that a client may take over a request's head, and that may pass without more of its body."""
     request_timeout_s: Seconds = 600.0
     default_max_tokens: int = Field(512, ge=1)
     """Used where neither the request nor its preset says; never more than what is left of the context."""

@@ -16,6 +16,7 @@ from server.edge.auth import read_keys
 from server.edge.logs import configure_logging
 from server.process.about import About
 from server.process.banner import banner
+from server.process.connections import protocol
 from server.process.life import Lifecycle
 from server.process.loading import load
 from server.settings import ConfigError, Settings
@@ -89,6 +90,8 @@ async def serve(settings: Settings, listener: socket.socket) -> int:
         log_config=None,
         access_log=False,
         lifespan="on",
+        http=protocol(settings.server),
+        h11_max_incomplete_event_size=settings.server.max_header_bytes,
         ws="none",
         server_header=False,
         timeout_keep_alive=75,

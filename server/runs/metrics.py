@@ -64,6 +64,11 @@ class Metrics:
         """A reader for one run's events."""
         return RunMetrics(self, plan)
 
+    def request(self, route: str, method: str, status: int, seconds: float) -> None:
+        """An HTTP request has been answered."""
+        self.requests.labels(route, method, str(status)).inc()
+        self.request_seconds.labels(route).observe(seconds)
+
     async def text(self) -> bytes:
         """The exposition: this registry, the process's own, and what the engine tells of itself."""
         own = generate_latest(self.registry) + generate_latest(prometheus_client.REGISTRY)

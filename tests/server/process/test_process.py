@@ -141,6 +141,34 @@ def test_bytes_that_are_no_http_do_not_disturb_it(server: Server) -> None:
     assert httpx.get(f"{server.url}/health").status_code == 200
 
 
+def test_half_a_request_is_not_waited_for(config: Path, tmp_path: Path) -> None:
+    path = tmp_path / "smc.toml"
+    limits = "receive_timeout_s = 0.3\nmax_header_bytes = 4096\nmax_connections = 4\n"
+    path.write_text(config.read_text().replace("[server]\n", f"[server]\n{limits}"))
+    with running("--config", str(path)) as server:
+        host, port = server.url.removeprefix("http://").split(":")
+        whole = b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+        head = b"POST /v1/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+        for sent, status in (
+            (b"", 408),
+            (b"GET /health HT", 408),
+            (whole + b"GET /hea", 408),
+            (head + b"Content-Length: 50\r\n\r\n{", 408),
+            (b"GET /health HTTP/1.1\r\nX: " + b"x" * 8000, 400),
+        ):
+            with socket.create_connection((host, int(port)), timeout=20) as connection:
+                connection.sendall(sent)
+                reply = b"".join(iter(lambda c=connection: c.recv(65536), b""))
+            assert f"HTTP/1.1 {status} ".encode() in reply, (sent, reply)
+            assert b'"error": {' in reply or b'"error":{' in reply
+        held = [socket.create_connection((host, int(port)), timeout=20) for _ in range(4)]
+        with socket.create_connection((host, int(port)), timeout=20) as connection:
+            assert b'"too_many_connections"' in b"".join(iter(lambda: connection.recv(65536), b""))
+        for each in held:
+            each.close()
+        assert httpx.get(f"{server.url}/health").status_code == 200
+
+
 def malformed(number: int) -> bytes:
     """A request's body with a few of its bytes changed, lost, repeated or moved."""
     rng = random.Random(number)
