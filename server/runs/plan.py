@@ -19,13 +19,13 @@ from server.runs.fields import RewardChoice, SMCFields, split_smc
 from server.runs.population import least_population, with_news, without_idle_particles
 from server.runs.presets import OfferedPreset, PresetBook
 from server.runs.request import Prompt, RunRequest
-from server.runs.reward_guard import RewardGuard
 from server.runs.temperature import with_temperature
 from server.settings import ServerSettings
 from smc_decode.config import SMCConfig
 from smc_decode.engines.base import EngineInfo
 from smc_decode.potentials.base import Potential
 from smc_decode.potentials.catalogue import RewardCatalogue
+from smc_decode.potentials.guard import RewardGuard
 from smc_decode.potentials.options import RewardRequest
 from smc_decode.presets import Preset, merge
 
