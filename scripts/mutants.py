@@ -122,9 +122,14 @@ def put_in(path: str, source: str, honest: str) -> None:
         exec(faulty[outside[0]], module.__dict__)
 
 
+WITHOUT = ("cacheprovider", "xdist", "unraisableexception", "threadexception", "faulthandler")
+"""Plugins of pytest that cost more than most tests here: two of them collect all garbage at the end."""
+
+
 def passes(tests: list[str]) -> bool:
     """Whether the tests pass in this process."""
-    return pytest.main(["-x", "-q", "--noconftest", "-p", "no:cacheprovider", "-p", "no:xdist", *tests]) == 0
+    options = [option for plugin in WITHOUT for option in ("-p", f"no:{plugin}")]
+    return pytest.main(["-x", "-q", "--noconftest", "--tb=no", *options, *tests]) == 0
 
 
 def survives(path: str, source: str, honest: str, tests: list[str]) -> bool:
@@ -170,8 +175,11 @@ def main() -> int:
         if not arguments.list:
             if not passes(tested[path]):  # which also loads for the forks what the tests need
                 sys.exit(f"{path}: its tests fail without a fault")
-            alive = [fault for fault in faults if survives(path, fault.source, honest, tested[path])]
-            report(*[f"{path}:{fault.change}" for fault in alive])
+            gc.freeze()  # a collection in a fork would copy every page
+            for fault in faults:
+                if survives(path, fault.source, honest, tested[path]):
+                    alive.append(fault)
+                    report(f"{path}:{fault.change}")
         rows.append((path, len(faults), len(alive)))
     report("| module | mutants | survivors |", "|---|---|---|")
     report(*[f"| `{path}` | {count} | {left} |" for path, count, left in rows])
