@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-_MOST_GRAMMARS = 64
+_MAX_GRAMMARS = 64
 
 
 class GrammarMask:
@@ -67,7 +67,7 @@ class GrammarCompiler:
             return self._compiled[key]
         compiled = self._compile(specification)
         self._compiled[key] = compiled
-        if len(self._compiled) > _MOST_GRAMMARS:
+        if len(self._compiled) > _MAX_GRAMMARS:
             self._compiled.popitem(last=False)
         return compiled
 
