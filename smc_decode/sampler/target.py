@@ -30,7 +30,10 @@ class TargetLaw:
         self._rollouts_matched = config.lookahead.rollouts == 0 or self.matches(config.rollout_temperature)
         self.weighs_rollouts = self._rollouts_matched or any_log_z
         unmatched = not self._matched or (self.weighs_rollouts and not self._rollouts_matched)
-        self.needs_log_z = not self._greedy and ((law.needs_log_z and unmatched) or powered_moves or weighs_futures)
+        trivial = config.alpha == 1.0 and not config.shaping.truncates  # z_t = sum_v p(v) = 1
+        self.needs_log_z = not self._greedy and (
+            (law.needs_log_z and unmatched and not trivial) or powered_moves or weighs_futures
+        )
         self.needs_logprobs = not self._greedy and (not law.normalised or self.needs_log_z or not self._matched)
 
     def matches(self, temperature: float) -> bool:
