@@ -26,9 +26,8 @@ class About:
         """Version, model, engine, presets, rewards and sandbox, in JSON's types."""
         info = self.engine.info
         engine: dict[str, Any] = {"name": info.name, "model": info.model, "max_model_len": info.max_model_len}
-        replicas = self.engine.replicas
-        if replicas is not None:
-            engine["replicas"] = [{"url": url, "up": up} for url, up in replicas]
+        if self.engine.replicas:
+            engine["replicas"] = [{"url": url, "up": up} for url, up in self.engine.replicas]
         infos = [] if self.catalogue is None else self.catalogue.infos()
         return {
             "version": VERSION,
