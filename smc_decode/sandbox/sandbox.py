@@ -41,7 +41,7 @@ START_GRACE = 15.0  # seconds for a box to start on a busy machine
 TEST_GRACE = 2.0  # seconds for the tests themselves, beside what the candidate takes
 KILL_GRACE = 1.0  # seconds more before a checker that gives no answer is ended
 MAX_TIMEOUT = 600.0
-MAX_ASSERTIONS = 1000
+MAX_ASSERTIONS = 1_000_000
 MAX_TESTS = 1000
 MAX_CALL_ANSWER = 256 << 10  # bytes that the server reads for one call
 MAX_SOURCE = 1 << 20
@@ -49,7 +49,7 @@ MAX_TEST_SOURCE = 16 << 20
 
 # what the server itself reads from a box: small, and few hashed entries, since those can be made to collide
 SERVER_LIMITS = wire.Limits(depth=64, nodes=50_000, hashed=2_000)
-CHECKER_LIMITS = wire.Limits(depth=8, nodes=10 * MAX_ASSERTIONS, hashed=0)
+CHECKER_LIMITS = wire.Limits(depth=8, nodes=50_000, hashed=0)
 
 
 class Sandbox:
@@ -146,7 +146,7 @@ class Sandbox:
         `tests`: source that defines `check(candidate)`, or one or more sources with assertions that call the
         entry point by its name. `prompt`: trusted source in which tests find helpers. `fallback`: a program to
         take if `source` is no Python. `call_timeout`: seconds after which one call is given up and the next one
-        made. At most `max_assertions` are evaluated. Raises `SandboxError`, and `InvalidTest` if there is but one
+        made. `max_assertions`: evaluations of assertions, in loops each, after which the rest is not reached. Raises `SandboxError`, and `InvalidTest` if there is but one
         test and it cannot be run.
         """
         if not 1 <= max_assertions <= MAX_ASSERTIONS:
@@ -155,11 +155,10 @@ class Sandbox:
             [tests] if isinstance(tests, str) else list(tests), entry_point, timeout, prompt=prompt, program=source,
             fallback=fallback, counting=True, call_timeout=call_timeout, max_assertions=max_assertions,
         )  # fmt: skip
-        counted = [outcome for outcome in judgement.outcomes if outcome.kind != "invalid"]
         return AssertionReport(
-            passed=sum(outcome.kind == "passed" for outcome in counted),
-            total=len(counted) + judgement.unseen,
-            all_passed=judgement.passed,
+            passed=judgement.held,
+            total=judgement.total,
+            all_passed=judgement.passed and judgement.held == judgement.total,
             outcomes=tuple(judgement.outcomes),
             detail=judgement.detail,
             seconds=judgement.seconds,
@@ -192,7 +191,7 @@ class Sandbox:
             theirs.close()
             channel = Channel(ours.fileno(), MAX_REQUEST, MAX_CALL_ANSWER, SERVER_LIMITS)
             self._expect(channel, "hello", box)
-            load = ("load", MAX_CALL_ANSWER, source, fallback, entry_point)
+            load = ("load", MAX_CALL_ANSWER, source, fallback, entry_point, None)
             return make_calls(channel, load, calls, time.monotonic() + seconds, call_timeout)
 
     def run_stdin(self, source: str, stdin: str, timeout: float) -> ScriptOutcome:
@@ -280,7 +279,7 @@ class Sandbox:
         if len(tests) > MAX_TESTS or sum(map(len, [prompt, *tests])) > MAX_TEST_SOURCE:
             raise InvalidTest(f"at most {MAX_TESTS} tests with {MAX_TEST_SOURCE} characters can be run at a time")
         if len(program) > MAX_SOURCE:
-            return Judgement(False, f"the program is longer than {MAX_SOURCE} characters", [], max(1, len(tests)), 0.0)
+            return _lost(f"the program is longer than {MAX_SOURCE} characters", tests, 0.0)
         job = {
             "tests": tests, "prompt": prompt, "program": program, "fallback": fallback, "entry": entry_point,
             "counting": counting, "timeout": seconds, "call_timeout": call_timeout, "test_grace": TEST_GRACE,
@@ -302,7 +301,7 @@ class Sandbox:
                 answer = channel.receive(time.monotonic() + timeout + TEST_GRACE + KILL_GRACE)
                 return read_judgement(answer)
             except (ChannelClosed, ChannelTimeout, BadAnswer):
-                return Judgement(False, "the tests came to no end", [], max(1, len(tests)), timeout)
+                return _lost("the tests came to no end", tests, timeout)
 
     def _start(self, stack: contextlib.ExitStack, role: Role, wiring: Wiring, seconds: float) -> Box:
         uid = stack.enter_context(self._slots.take())
@@ -345,6 +344,10 @@ class Sandbox:
             f"no sandbox tier works here ({reasons}). Install bubblewrap and allow user namespaces, or use a kernel "
             "with Landlock, or accept the risk with --allow-unsafe-exec."
         )
+
+
+def _lost(detail: str, tests: list[str], seconds: float) -> Judgement:
+    return Judgement(False, detail, [], 0.0, max(1, len(tests)), seconds)
 
 
 def _seconds(timeout: float) -> float:

@@ -4,7 +4,7 @@ import os
 import sys
 
 from .channel import MAX_ANSWER, MAX_REQUEST, Channel
-from .runner import describe
+from .errors import describe
 
 
 def serve(channel_fd: int) -> None:
