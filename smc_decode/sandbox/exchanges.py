@@ -42,7 +42,10 @@ def make_calls(
     deadline: float,
     call_timeout: float | None,
 ) -> list[CallOutcome]:
-    """Load the program (`load` without options: answers are plain values) and make the calls, until `deadline` (monotonic). One outcome a call."""
+    """Load the program and make the calls, until `deadline` (monotonic). One outcome a call.
+
+    `load`: a frame without options, so that calls take and give plain values.
+    """
     outcomes: list[CallOutcome] = []
     try:
         channel.send(load, deadline)

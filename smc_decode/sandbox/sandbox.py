@@ -146,8 +146,8 @@ class Sandbox:
         `tests`: source that defines `check(candidate)`, or one or more sources with assertions that call the
         entry point by its name. `prompt`: trusted source in which tests find helpers. `fallback`: a program to
         take if `source` is no Python. `call_timeout`: seconds after which one call is given up and the next one
-        made. `max_assertions`: evaluations of assertions, in loops each, after which the rest is not reached. Raises `SandboxError`, and `InvalidTest` if there is but one
-        test and it cannot be run.
+        made. `max_assertions`: evaluations of assertions, in loops each, after which the rest counts as not reached.
+        Raises `SandboxError`, and `InvalidTest` if there is but one test and it cannot be run.
         """
         if not 1 <= max_assertions <= MAX_ASSERTIONS:
             raise ValueError(f"max_assertions must be from 1 to {MAX_ASSERTIONS}; got {max_assertions}")

@@ -1,4 +1,4 @@
-"""How tests are rewritten: one slot for each written assertion, and expected values that are computed from arguments."""
+"""How tests are rewritten: a slot for each written assertion, and expected values computed from arguments."""
 
 from __future__ import annotations
 
@@ -49,7 +49,10 @@ def test_a_try_statement_is_one_assertion_and_holds_when_it_is_left_without_an_e
         "def check():\n    try:\n        int('x')\n    except ValueError:\n        return\n    assert False\ncheck()"
     )
     assert met(returning) == []
-    held = "def check():\n    try:\n        assert int('1') == x\n    except ValueError:\n        pass\n    else:\n        return\nx = 1\ncheck()"
+    held = (
+        "def check():\n    try:\n        assert int('1') == x\n    except ValueError:\n        pass\n"
+        "    else:\n        return\nx = 1\ncheck()"
+    )
     assert met(held) == [(0, True)]
 
 

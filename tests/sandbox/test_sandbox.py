@@ -243,7 +243,9 @@ def test_the_number_of_assertions_is_bounded(sandbox: Sandbox) -> None:
 
 
 def test_a_swallowed_time_out_passes_nothing(sandbox: Sandbox) -> None:
-    test = "def check(c):\n    x = 1\n    try:\n        c(1)\n    except:\n        pass\n    assert x < 2\n    assert x < 3\n"
+    test = (
+        "x = 1\ndef check(c):\n    try:\n        c(1)\n    except:\n        pass\n    assert x < 2\n    assert x < 3\n"
+    )
     report = sandbox.run_assertions("def f(x):\n    while True: pass", test, "f", 0.2)
     assert not report.all_passed
     assert [outcome.kind for outcome in report.outcomes] == ["timeout", "passed"]

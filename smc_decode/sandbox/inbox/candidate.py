@@ -86,7 +86,7 @@ class Candidate(Peer):
         return self.ask("name", name)
 
     def before(self, argument: object) -> object:
-        """`argument` as the test passed it to the latest call that has changed it, unless the test has changed it since."""
+        """`argument` as it was before the latest call that has changed it, unless the test has changed it since."""
         kept = self._before.get(id(argument))
         return kept[1] if kept is not None and kept[2] == argument else argument
 
@@ -176,7 +176,7 @@ class Candidate(Peer):
             plain = self.without_details(answer) if answer[0] == "raised" else ("rejected", answer[1], str(error))
             return self._exchange(plain)
 
-    # -- faults ---------------------------------------------------------------------------------------------------------
+    # -- faults -------------------------------------------------------------------------------------------------------
 
     def _as_raised(self, kinds: object, args: object, fields: object, message: str, origin: object) -> BaseException:
         """What the program raised, as the nearest class that the checker knows."""
@@ -187,9 +187,8 @@ class Candidate(Peer):
         except (ValueError, TypeError):
             return self._lost(CandidateFault("crashed", "the program broke the protocol"))
         silent = [kind.__name__ for kind in SILENT if isinstance(error, kind)]
-        if silent or not isinstance(error, Exception):
-            if not self._expected.intersection(silent):
-                return self._at_fault(CandidateFault("raised", f"{type(error).__name__}: {message}"))
+        if (silent or not isinstance(error, Exception)) and not self._expected.intersection(silent):
+            return self._at_fault(CandidateFault("raised", f"{type(error).__name__}: {message}"))
         return error
 
     def _lost(self, fault: CandidateFault) -> CandidateFault:

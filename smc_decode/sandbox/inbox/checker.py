@@ -67,7 +67,7 @@ def serve() -> None:
 def judge(job: Job, runner: Channel) -> tuple[object, ...]:
     """Run the tests against the program in the runner.
 
-    Returns ("test-fault", detail), or ("judged", passed, detail, outcomes, shares, total, seconds) with the outcomes, the
+    Returns ("test-fault", detail), or ("judged", passed, detail, outcomes, held, total, seconds) with the outcomes, the
     shares added up and the number of assertions as `Recorder.summary` gives them, and the seconds that were spent
     waiting for the program.
     """

@@ -96,7 +96,7 @@ def _class(base: type, name: str, module: str, members: "dict[str, Any]") -> "An
 
 
 def _get(self: "Any", name: str) -> object:
-    if name.startswith("__") and name.endswith("__") and name not in ASKED or name.startswith("_smc"):
+    if (name.startswith("__") and name.endswith("__") and name not in ASKED) or name.startswith("_smc"):
         raise AttributeError(name)
     if name in PREDICATES and not self._smc_peer.open_interfaces:
         raise AttributeError(f"{name} of an object that is no plain value")
@@ -120,7 +120,7 @@ def _asking(op: str, number: bool = False) -> "Any":
 def _operator(op: str, swapped: bool = False) -> "Any":
     def method(self: "Any", other: object) -> object:
         given = self._smc_peer.ask("operator", self, op, other, swapped)
-        if is_proxy(other) and not self._smc_told and not other._smc_told:
+        if is_proxy(other) and not self._smc_told and not other._smc_told:  # type: ignore[attr-defined]
             return given
         if not is_proxy(given):
             raise TypeError(f"an operator {op!r} of the program that makes a plain value of another")
@@ -136,6 +136,10 @@ class Proxy:
     """Stands for an object of the other side."""
 
     __slots__ = ("__weakref__", "_smc_able", "_smc_peer", "_smc_told")
+    if TYPE_CHECKING:
+        _smc_able: tuple[str, ...]
+        _smc_peer: Peer
+        _smc_told: bool
 
     __getattr__ = _get
     __iter__ = _asking("iter")
@@ -173,7 +177,8 @@ class Proxy:
         return self._smc_peer.ask("exit", self, None if error is None else str(kind))
 
     def __contains__(self, item: object) -> bool:
-        return any(item is each or item == each for each in self)
+        items: Any = self
+        return any(item is each or item == each for each in items)
 
     def __eq__(self, other: object) -> "Any":
         if self is other or not is_proxy(other) or self._smc_told or other._smc_told:  # type: ignore[attr-defined]
@@ -196,7 +201,7 @@ class Proxy:
     def __signature__(self) -> object:
         import inspect
 
-        given = self._smc_peer.ask("signature", self)
+        given: Any = self._smc_peer.ask("signature", self)
         kinds = inspect.Parameter
         return inspect.Signature([
             inspect.Parameter(name, kind, default=default[0] if default else kinds.empty)
@@ -219,7 +224,7 @@ class AsyncProxy(Proxy):
         return self
 
     async def __anext__(self) -> object:
-        found = self._smc_peer.ask("anext", self)
+        found: Any = self._smc_peer.ask("anext", self)
         if not found:
             raise StopAsyncIteration
         return found[0]

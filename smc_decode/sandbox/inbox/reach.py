@@ -23,6 +23,9 @@ FIXTURES = frozenset({"setUp", "tearDown", "setUpClass", "tearDownClass", "setup
                       "setup_class", "teardown_class", "asyncSetUp", "asyncTearDown"})  # fmt: skip
 AWAITED = "_smc_awaited"  # set on methods that an asynchronous test case awaits
 NEVER_CALLS = "it never calls the candidate"
+LOOKING = (
+    _ast.Compare, _ast.BoolOp, _ast.UnaryOp, _ast.Assert, _ast.If, _ast.While, _ast.Expr, _ast.FormattedValue,
+)  # fmt: skip
 ENDINGS = (_ast.Return, _ast.Raise, _ast.Continue, _ast.Break)
 
 
@@ -242,9 +245,7 @@ def _calls(nodes: list[_ast.AST], program: set[str]) -> bool:
     """Whether the program may be called: it is named where more happens than being looked at."""
     idle: set[int] = set()
     for node in nodes:
-        if isinstance(node, (_ast.Compare, _ast.BoolOp, _ast.UnaryOp, _ast.Assert, _ast.If, _ast.While, _ast.Expr)):
-            idle.update(map(id, children(node)))
-        elif isinstance(node, _ast.FormattedValue) or (
+        if isinstance(node, LOOKING) or (
             isinstance(node, _ast.Call) and isinstance(node.func, _ast.Name) and node.func.id in INSPECTING
         ):
             idle.update(map(id, children(node)))

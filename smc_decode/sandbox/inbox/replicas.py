@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Kind:
-    """One kind of container. `extra(container)` is what it is made with beside its parts; `hashed`: parts are hashed."""
+    """One kind of container. `extra(container)`: what it is made with beside its parts; `hashed`: these are hashed."""
 
     def __init__(
         self,

@@ -41,9 +41,12 @@ class Slot:
 
 
 class Rewritten:
-    """`code` to execute, the `slots` of its assertions, its `tree` as written, `free` names that it does not define, all
-    names that it `mentions`, whether it `reads_before` (an expected value is computed from an argument), and whether it
-    only sets up what other tests use."""
+    """A test that has been rewritten.
+
+    `code` to execute, the `slots` of its assertions, its `tree` as written, the `free` names that it does not define,
+    all names that it `mentions`, whether it `reads_before` (an expected value is computed from an argument), and
+    whether it `is_setup`, which only defines what other tests use.
+    """
 
     def __init__(self, code: object, slots: list[Slot], tree: _ast.Module, reads_before: bool) -> None:
         self.code = code
@@ -90,7 +93,7 @@ class _Counter:
             here = _call(statement, FAILED, slot, _name("AssertionError", statement))
             return [here, statement] if isinstance(statement, _ast.Raise) else [here]
         if syntax.is_assertion(statement):
-            return self._assertion(statement)
+            return self._assertion(statement)  # type: ignore[arg-type]
         if syntax.is_assert_block(statement) or _is_tried_assertion(statement):
             slot = self._slot(statement)
             return [_block(statement, slot)] if slot else [statement]
@@ -102,7 +105,7 @@ class _Counter:
             case.body = self.count_in(case.body)
         return [statement]
 
-    def _assertion(self, statement: "_ast.Assert | _ast.Expr") -> list[_ast.stmt]:  # type: ignore[name-defined]
+    def _assertion(self, statement: "_ast.Assert | _ast.Expr") -> list[_ast.stmt]:
         slot = self._slot(statement)
         if slot is None:
             return [statement]

@@ -132,7 +132,8 @@ class _Program:
 class _Talk:
     """The conversation with the checker, in which objects have numbers.
 
-    The first number is the entry point's, and the second, where that is a method, its class's. `options`: `classes` that the checker has under the same names, `call_timeout`, whether to `capture` output.
+    The first number is the entry point's, and the second, where that is a method, its class's. `options`: `classes`
+    that the checker has under the same names, `call_timeout`, whether to `capture` output.
     """
 
     def __init__(self, channel: Channel, program: "_Program", options: "dict[str, Any]") -> None:

@@ -95,7 +95,7 @@ _FIRST = _First()
 
 
 def _fixture(owner: "Any", name: str) -> None:
-    fixture: "Callable[[], object] | None" = getattr(owner, name, None)
+    fixture: Callable[[], object] | None = getattr(owner, name, None)
     if fixture is not None:
         _finish(fixture())
 

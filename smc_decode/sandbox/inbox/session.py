@@ -10,10 +10,9 @@ The checker gives even numbers and the runner odd ones. What a frame may not do 
 
 import sys
 from _operator import is_
-from _struct import error as StructError
 
 from . import errors, proxies, replicas, values
-from .wire import Limits, Reader, WireError, write
+from .wire import Limits, Reader, StructError, WireError, write
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ UNHELD = 2  # references to an object that only its entry holds, as `sys.getrefc
 
 
 class Entry:
-    """A shared object. `at_home`: it is ours, and the other side holds a proxy. `parts`: a container's, as last sent."""
+    """A shared object. `at_home`: it is ours, the other side has a proxy. `parts`: of a container, as last sent."""
 
     __slots__ = ("at_home", "fields", "kind", "number", "object", "parts")
 
@@ -271,8 +270,8 @@ class Session:
             return getattr(sys.modules[value[1]], value[2])
         return values.put_together(value)
 
-    def _create(self, news: object) -> None:
-        number, kind, extra = news  # type: ignore[misc]
+    def _create(self, news: "Any") -> None:
+        number, kind, extra = news
         if type(number) is not int or number % 2 != self._theirs or number in self._by_number:
             raise WireError("a number that is not the other side's to give")
         if kind == "instance":
@@ -289,11 +288,10 @@ class Session:
             found = replicas.KINDS[kind]
             self._keep(Entry(number, found.make(extra), found))
 
-    def _write_states(self, states: list[object]) -> None:
+    def _write_states(self, states: "list[Any]") -> None:
         """Attributes first and what is hashed last, since a hash may ask for attributes."""
-        found = []
-        for state in states:
-            number, parts = state  # type: ignore[misc]
+        found: list[Any] = []
+        for number, parts in states:
             entry = self._by_number[number]
             if not entry.is_container or type(parts) is not tuple:
                 raise WireError("a state for what is no container")
@@ -323,7 +321,7 @@ def _write_fields(instance: object, parts: tuple[object, ...]) -> None:
 def _content(base: type, value: "Any") -> tuple[object, ...]:
     """Arguments that make the plain value which an instance of a subclass of `base` holds."""
     if base in (tuple, frozenset):
-        return (tuple(base.__iter__(value)),)  # type: ignore[attr-defined]
+        return (tuple(base.__iter__(value)),)
     if base is str:
         return (str.__getitem__(value, slice(None)),)
     if base is bytes:
@@ -336,4 +334,4 @@ def _content(base: type, value: "Any") -> tuple[object, ...]:
 
 
 def _mutable(base: object) -> "replicas.Kind | None":
-    return replicas.KINDS.get(base) if base in ("list", "dict", "set", "bytearray") else None  # type: ignore[call-overload]
+    return replicas.KINDS.get(base) if base in ("list", "dict", "set", "bytearray") else None

@@ -14,7 +14,8 @@ SCOPES = (*FUNCTIONS, _ast.ClassDef, _ast.Lambda)
 
 def parse(source: str, filename: str) -> _ast.Module:
     """The tree of `source`. Raises SyntaxError, ValueError, RecursionError or MemoryError on what is no Python."""
-    return compile(source, filename, "exec", ONLY_AST, dont_inherit=True)  # type: ignore[return-value]
+    tree: _ast.Module = compile(source, filename, "exec", ONLY_AST, dont_inherit=True)
+    return tree
 
 
 def walk(node: _ast.AST) -> Iterator[_ast.AST]:

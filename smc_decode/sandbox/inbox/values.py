@@ -101,7 +101,7 @@ _APART: "dict[tuple[str, str], Callable[[Any], Parts | None]]" = {
 _MAKE: "dict[str, Callable[..., object]]" = {
     "dict_keys": lambda *keys: dict.fromkeys(keys).keys(),
     "dict_values": lambda *values: dict(enumerate(values)).values(),
-    "dict_items": lambda *items: dict(items).items(),  # type: ignore[arg-type]
+    "dict_items": lambda *items: dict(items).items(),
     "datetime": _with_zone("datetime"),
     "time": _with_zone("time"),
 }

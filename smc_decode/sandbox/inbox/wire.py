@@ -5,9 +5,8 @@ whose `__eq__` always agrees, say) is refused, and a reader can only ever build 
 bounded in bytes (by the caller), in depth, in nodes and in hashed entries, because the other side may be hostile.
 """
 
-from _struct import Struct, pack  # `struct` would add an import for nothing
-from _struct import error as StructError
-
+import _struct  # `struct` would add an import for nothing
+from _struct import Struct, pack
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -91,6 +90,7 @@ def _str(value: str) -> bytes:
     return b"s" + pack(">I", len(raw)) + raw
 
 
+StructError: type[Exception] = _struct.error  # type: ignore[attr-defined]
 _PACK_INT = Struct(">cq").pack
 _NUMBERS = {b"j": Struct(">q"), b"f": Struct(">d"), b"c": Struct(">dd")}
 _CONSTANTS = {b"N": None, b"T": True, b"F": False}
