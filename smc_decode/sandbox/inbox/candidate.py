@@ -1,12 +1,12 @@
 """The program as test code sees it: the checker's end of the conversation with the runner."""
 
-import sys
 from time import monotonic
 
 from . import operations, proxies
 from .channel import MAX_OBJECTS, Channel, ChannelClosed, ChannelTimeout
 from .peer import Peer
 from .wire import WireError
+from .world import World
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 # raised only in tests that name them: elsewhere they would end a loop, or the test, without a word
 SILENT = (StopIteration, SystemExit, KeyboardInterrupt, GeneratorExit, StopAsyncIteration)
 # what the program may not ask of the test's own objects: the way from an object to the code that made it
-HIDDEN = ("_", "gi_", "cr_", "ag_", "f_", "tb_", "co_", "mro")
+HIDDEN = ("_", "gi_", "cr_", "ag_", "f_", "tb_", "co_", "mro", "format")
+ALLOWED = operations.OPERATIONS.keys() - {"signature"}
 
 
 class TestFault(Exception):
@@ -36,13 +37,13 @@ class CandidateFault(BaseException):
 class Candidate(Peer):
     """Asks the program, within `timeout` seconds of waiting in all.
 
-    `call_timeout`: seconds after which one call is interrupted and the next may go on. `expected`: names of exceptions
-    that the tests name. `fault` keeps the first fault, with which there is no pass, and `poison` the last one that no
+    `call_timeout`: seconds after which one call is interrupted and the next may go on. `mentions`: all names
+    in the tests. `fault` keeps the first fault, with which there is no pass, and `poison` the last one that no
     assertion has answered for yet, should test code swallow it. `calls` counts what the program was asked to do.
     """
 
     def __init__(
-        self, runner: Channel, entry: str, timeout: float, call_timeout: float | None, expected: frozenset[str]
+        self, runner: Channel, entry: str, timeout: float, call_timeout: float | None, mentions: set[str]
     ) -> None:
         super().__init__(runner, 2, library=True)
         self.calls = 0
@@ -50,32 +51,32 @@ class Candidate(Peer):
         self.fault: CandidateFault | None = None
         self.poison: CandidateFault | None = None
         self.want_before = False
-        self.capture = False
         self._asked = 0
         self._gone: CandidateFault | None = None
         self._entry = entry
         self._timeout = timeout
         self._call_timeout = call_timeout
-        self._expected = expected
+        self._expected = mentions
+        self.world = World(mentions)
         self._before: dict[int, tuple[object, object, object]] = {}
-        self._stdout = sys.stdout
         head, _, method = entry.partition(".")
         self.function: Any = self._known(1, method or head)
         self.head: Any = self._known(3, head) if method else self.function
 
     def _known(self, number: int, name: str) -> object:
-        proxy = proxies.make(self, (name, "candidate", ()))
+        proxy = proxies.make(self, (name, "candidate", 1))  # which can be called
         self.session.add_proxy(number, proxy)
         return proxy
 
     def load(self, program: str, fallback: str | None, classes: dict[str, type]) -> None:
         """Have the runner execute the program. `classes` are the prompt's. Raises `CandidateFault`."""
         self.session.classes.update(classes)
-        options = {"classes": list(classes), "call_timeout": self._call_timeout, "capture": self.capture}
+        options = {"classes": list(classes), "call_timeout": self._call_timeout, "capture": self.world.output}
         answer = self._exchange(("load", MAX_OBJECTS, program, fallback, self._entry, options))
         match answer:
             case ("loaded",):
                 self.channel.codec = self.session
+                self.world.begin(self)
                 return
             case ("failed", str(kind), list(), str(message)):
                 raise self._at_fault(CandidateFault("raised", f"the program does not load: {kind}: {message}"))
@@ -92,9 +93,14 @@ class Candidate(Peer):
 
     def ask(self, op: str, *args: "Any") -> object:
         watched = self._watch(args[1]) if op == "call" and self.want_before else ()
+        outermost = op == "call" and self.world.random
+        if outermost:
+            self.world.before(self)
         try:
             return self._ask(op, args)
         finally:
+            if outermost and self._gone is None:
+                self.world.after(self)
             for argument, copy in watched:
                 now = _copied(argument)
                 if now != copy:
@@ -120,10 +126,9 @@ class Candidate(Peer):
             raise self._lost(CandidateFault("crashed", "program and test call each other without end")) from None
         match answer:
             case ("value", got, value, str(output)) if got == number:
-                if output and sys.stdout is not self._stdout:
-                    sys.stdout.write(output)
+                self.world.write(output)
                 return value
-            case ("stop", got) if got == number and op == "next":
+            case ("stop", got) if got == number and op in ("next", "send"):
                 raise StopIteration
             case ("raised", got, kinds, raised_with, fields, str(message), origin) if got == number:
                 raise self._as_raised(kinds, raised_with, fields, message, origin)
@@ -156,7 +161,9 @@ class Candidate(Peer):
         """Do what the program asks. A false assertion in a function of the test's is not the program's to swallow."""
         try:
             _, number, op, args = request
-            if type(args) is not tuple or (op in ("get", "set", "del") and not _may_ask(args)):
+            if type(args) is not tuple or op not in ALLOWED or not args or not self.session.is_home(args[0]):
+                raise TypeError("this is not the program's to ask")
+            if op in ("get", "set", "del") and not _may_ask(args):
                 raise AttributeError("this is not the program's to ask")
             value = operations.perform(op, args)
         except StopIteration:

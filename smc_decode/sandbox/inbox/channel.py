@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     class Codec(Protocol):
         """Writes and reads frames in another way."""
 
-        def encode(self, message: object) -> bytes: ...
+        def encode(self, message: object, max_size: int) -> bytes: ...
         def decode(self, data: bytes) -> object: ...
 
 
@@ -36,27 +36,37 @@ class ChannelTimeout(Exception):
 
 
 class Channel:
-    """A duplex channel over one non-blocking socket.
+    """A duplex channel over one socket. A `blocking` one knows no deadlines, and saves system calls.
 
     `max_sent` and `max_received` bound a frame, in bytes; `limits` bound what is read. `deadline` arguments are
     absolute times of `time.monotonic()`; None waits without end.
     """
 
-    def __init__(self, fd: int, max_sent: int, max_received: int, limits: wire.Limits = wire.DEFAULT_LIMITS) -> None:
+    def __init__(
+        self,
+        fd: int,
+        max_sent: int,
+        max_received: int,
+        limits: wire.Limits = wire.DEFAULT_LIMITS,
+        blocking: bool = False,
+    ) -> None:
         self.fd = fd
         self.max_sent = max_sent
         self._max_received = max_received
         self._limits = limits
         self.codec: Codec | None = None  # in place of plain values
         self._buffer = b""
-        os.set_blocking(fd, False)
+        os.set_blocking(fd, blocking)
         self._poll = select.poll()
 
     def send(self, value: object, deadline: float | None = None) -> None:
         """Write one frame. Raises `WireError` (nothing was written), `ChannelClosed` or `ChannelTimeout`."""
-        payload = wire.encode(value) if self.codec is None else self.codec.encode(value)
-        if len(payload) > self.max_sent:
-            raise wire.WireError(f"the value takes {len(payload)} bytes, more than {self.max_sent}")
+        if self.codec is not None:
+            payload = self.codec.encode(value, self.max_sent)
+        else:
+            payload = wire.encode(value)
+            if len(payload) > self.max_sent:
+                raise wire.WireError(f"the value takes {len(payload)} bytes, more than {self.max_sent}")
         view = memoryview(len(payload).to_bytes(4, "big") + payload)
         while view:
             try:
@@ -80,6 +90,8 @@ class Channel:
     def _exactly(self, size: int, deadline: float | None) -> bytes:
         parts = [self._buffer]
         missing = size - len(self._buffer)
+        if missing > 0 and deadline is not None:  # asking first saves a call that would find nothing
+            self._wait(select.POLLIN, deadline)
         while missing > 0:
             # a peer that trickles bytes must not outlive the deadline either
             if deadline is not None and monotonic() >= deadline:

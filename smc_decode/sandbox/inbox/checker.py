@@ -9,7 +9,7 @@ import os
 from time import monotonic
 
 from . import reach, rewrite, running
-from .candidate import SILENT, Candidate, CandidateFault, TestFault
+from .candidate import Candidate, CandidateFault, TestFault
 from .channel import MAX_ANSWER, MAX_OBJECTS, MAX_REQUEST, Channel, ChannelClosed, ChannelTimeout
 from .names import Names
 from .recorder import DETAIL_LENGTH, Enough, Recorder
@@ -97,13 +97,9 @@ class _Judging:
         self._tests = _prepare(job, helpers)
         valid = [test for test in self._tests if not isinstance(test, str)]
         mentions = {name for test in valid for name in test.mentions}
-        self._candidate = Candidate(
-            runner, job.entry, job.timeout, job.call_timeout,
-            expected=frozenset(kind.__name__ for kind in SILENT if kind.__name__ in mentions),
-        )  # fmt: skip
-        self._candidate.open_interfaces = "." in job.entry
+        self._candidate = Candidate(runner, job.entry, job.timeout, job.call_timeout, mentions)
+        self._candidate.open_interfaces = "." in job.entry or _declares_class(job.prompt, job.entry)
         self._candidate.want_before = any(test.reads_before for test in valid)
-        self._candidate.capture = bool(mentions & {"stdout", "redirect_stdout"})
         slots = [[] if isinstance(test, str) else _slots(test) for test in self._tests]
         self._recorder = Recorder(self._candidate, slots, job.counting, job.max_assertions)
         self._names = Names(self._candidate, job.entry, {name for test in valid for name in test.free}, mentions)
@@ -202,6 +198,11 @@ def _prepare(job: Job, helpers: "Helpers | None") -> list["rewrite.Rewritten | s
     if all(not isinstance(test, str) and test.is_setup for test in tests):
         raise TestFault("none of the tests calls the candidate")
     return tests
+
+
+def _declares_class(prompt: str, name: str) -> bool:
+    """Whether the prompt says that the entry point is a class."""
+    return any(f"class {name}{after}" in prompt for after in "(: \n")
 
 
 def _slots(test: "rewrite.Rewritten") -> "list[rewrite.Slot]":

@@ -77,6 +77,7 @@ OPERATIONS: "dict[str, Callable[..., object]]" = {
     "set": setattr,
     "del": delattr,
     "iter": iter,
+    "send": lambda target, value: target.send(value),
     "next": lambda target: type(target).__next__(target),
     "len": len,
     "item": lambda target, key: target[key],

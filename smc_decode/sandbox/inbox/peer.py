@@ -25,6 +25,10 @@ class Peer:
         self.session = Session(self, first_number, library)
         self.errors = Errors(self.session.classes)
 
+    def is_theirs(self, value: object) -> bool:
+        """Whether a value stands for an object of the other side."""
+        return self.session.is_theirs(value)
+
     def ask(self, op: str, *args: "Any") -> object:
         """Have the other side do `op`, and give the result or raise what it raised."""
         raise NotImplementedError

@@ -1,49 +1,58 @@
 """Stand-ins for objects of the other side: attribute reads, calls and iteration go there, comparison never does.
 
-`==` and `hash` are by identity, and there is one proxy for one object, so that an object equals itself. An operator
-whose other operand is a plain value tells the object what it is about to be compared with: what such an operator gives
-is *told*, and can no longer be turned into a number or a truth value. `in` looks through the object's items here.
+A proxy can do what its object's class can do, so that `callable`, `hasattr` and `isinstance(..., Iterator)` say the
+same. `==` and `hash` are by identity, and there is one proxy for one object, so that an object equals itself; `in`
+looks through the items here. An operator whose other operand is a plain value tells the object what it is about to be
+compared with: what it gives is *told*, and can no longer be turned into a number or a truth value.
 """
 
 from .replicas import PLAIN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Generator
     from typing import Any
 
     from .peer import Peer
 
-    About = tuple[str, str, tuple[str, ...]]
+    About = tuple[str, str, int]
 
 MAX_CLASSES = 1000
 BASES = {kind.__name__: kind for kind in PLAIN}
-ABLE = frozenset({"coroutine", "asyncgen", "dataclass"})
 # of a plain value these would be the checker's to answer
-PREDICATES = frozenset({"startswith", "endswith", "issubset", "issuperset", "isdisjoint"})
-ASKED = frozenset({"__name__", "__qualname__", "__doc__", "__module__", "__dict__", "__wrapped__", "__annotations__",
-                   "__members__", "__cause__", "__defaults__", "__self__", "__code__"})  # fmt: skip
+PREDICATES = frozenset({
+    "startswith", "endswith", "issubset", "issuperset", "isdisjoint", "union", "intersection", "difference",
+    "symmetric_difference",
+})  # fmt: skip
+ASKED = frozenset({
+    "__name__", "__qualname__", "__doc__", "__module__", "__dict__", "__wrapped__", "__annotations__", "__members__",
+    "__cause__", "__defaults__", "__self__", "__code__",
+})  # fmt: skip
 
 
 def describe(value: object) -> "About":
-    """What the other side has to know of an object: the name and module of its class, and what it can do."""
+    """What the other side has to know of an object: the name and module of its class, and a mask of what it can do."""
     cls = type(value)
-    able = []
-    if cls.__name__ == "coroutine":
-        able.append("coroutine")
-    elif cls.__name__ == "async_generator":
-        able.append("asyncgen")
-    elif "__dataclass_fields__" in cls.__dict__ and cls.__dict__["__dataclass_params__"].eq:
-        able.append("dataclass")
-    return (str(cls.__name__), str(cls.__module__), tuple(able))
+    has = {
+        name
+        for base in type.mro(cls)
+        if base is not object
+        for name, found in base.__dict__.items()
+        if found is not None
+    }
+    able = sum(1 << bit for bit, name in enumerate(ABLE) if name in has)
+    for bit, known in enumerate(("generator", "coroutine", "async_generator")):
+        if cls.__name__ == known and cls.__module__ == "builtins":
+            able |= GENERATOR << bit
+    if "__dataclass_fields__" in cls.__dict__ and cls.__dict__["__dataclass_params__"].eq:
+        able |= DATACLASS
+    return (str(cls.__name__), str(cls.__module__), able)
 
 
 def make(peer: "Peer", about: "About") -> object:
     """A proxy. Raises ValueError on a malformed description."""
     name, module, able = _checked(about)
-    kind = CoroutineProxy if "coroutine" in able else AsyncProxy if "asyncgen" in able else Proxy
-    proxy = object.__new__(
-        _class(kind, name, module, {"__slots__": (), "__doc__": property(lambda self: _get(self, "__doc__"))})
-    )
+    proxy = object.__new__(_class(CoroutineProxy if able & COROUTINE else Proxy, name, module, able))
     for field, value in (("_smc_peer", peer), ("_smc_able", able), ("_smc_told", False)):
         object.__setattr__(proxy, field, value)
     return proxy
@@ -53,7 +62,7 @@ def make_subclass(peer: "Peer", base: str, about: "About", content: object) -> o
     """A plain value that has the attributes of an object of the other side."""
     name, module, _ = _checked(about)
     kind = BASES[base]
-    cls = _class(kind, name, module, {"__getattr__": _get, "_smc_peer": peer, "_smc_told": False})
+    cls: Any = _class(kind, name, module, 0, {"__getattr__": _get, "_smc_peer": peer, "_smc_told": False})
     if content is not None and type(content) is not kind:
         raise ValueError("not the plain value of a subclass")
     return cls() if content is None else cls(content)
@@ -63,36 +72,55 @@ def is_proxy(value: object) -> bool:
     return isinstance(value, Proxy)
 
 
-def _checked(about: object) -> "About":
-    if type(about) is not tuple or len(about) != 3:
-        raise ValueError("no description of an object")
-    name, module, able = about
-    if type(name) is not str or type(module) is not str or type(able) is not tuple or not ABLE.issuperset(able):
-        raise ValueError("no description of an object")
-    return about
-
-
 def present(shared: "Any") -> object:
     """What code here gets for an object: for a coroutine one that can be awaited."""
     return _await(shared) if isinstance(shared, CoroutineProxy) else shared
+
+
+def generator_of(proxy: "Any") -> "Generator[object, object, object] | None":
+    """A generator that stands for one of the other side; None if the object is none."""
+    return _generate(proxy) if proxy._smc_able & GENERATOR else None
 
 
 async def _await(proxy: "Any") -> object:
     return proxy._smc_peer.ask("await", proxy)
 
 
-_classes: "dict[tuple[type, str, str], type]" = {}
+def _generate(proxy: "Any") -> "Generator[object, object, object]":
+    sent = None
+    while True:
+        try:
+            given = proxy._smc_peer.ask("send", proxy, sent)
+        except StopIteration:
+            return None
+        sent = yield given
 
 
-def _class(base: type, name: str, module: str, members: "dict[str, Any]") -> "Any":
-    """A class with the name of the object's own, one for all objects of that name."""
-    key = (base, name, module)
+_classes: "dict[tuple[type, str, str, int], type]" = {}
+
+
+def _class(base: type, name: str, module: str, able: int, members: "dict[str, Any] | None" = None) -> "Any":
+    """A class with the name of the object's own and what it can do, one for all objects that are alike in this."""
+    key = (base, name, module, able)
     found = _classes.get(key)
     if found is None:
+        if members is None:
+            members = {method: ABLE[method] for bit, method in enumerate(ABLE) if able >> bit & 1}
+            members |= _ASYNCHRONOUS if able & ASYNC_GENERATOR else {}
+            members |= {"__slots__": (), "__doc__": property(lambda self: _get(self, "__doc__"))}
         if len(_classes) >= MAX_CLASSES:
             _classes.clear()
         found = _classes[key] = type(name, (base,), {**members, "__module__": module})
     return found
+
+
+def _checked(about: object) -> "About":
+    if type(about) is not tuple or len(about) != 3:
+        raise ValueError("no description of an object")
+    name, module, able = about
+    if type(name) is not str or type(module) is not str or type(able) is not int or not 0 <= able < DATACLASS << 1:
+        raise ValueError("no description of an object")
+    return about
 
 
 def _get(self: "Any", name: str) -> object:
@@ -101,6 +129,14 @@ def _get(self: "Any", name: str) -> object:
     if name in PREDICATES and not self._smc_peer.open_interfaces:
         raise AttributeError(f"{name} of an object that is no plain value")
     return self._smc_peer.ask("get", self, name)
+
+
+def _call(self: "Any", *args: object, **kwargs: object) -> object:
+    return self._smc_peer.ask("call", self, args, tuple(kwargs.items()))
+
+
+def _exit(self: "Any", kind: object, error: object, trace: object) -> object:
+    return self._smc_peer.ask("exit", self, None if error is None else str(error))
 
 
 def _asking(op: str, number: bool = False) -> "Any":
@@ -124,12 +160,56 @@ def _operator(op: str, swapped: bool = False) -> "Any":
             return given
         if not is_proxy(given):
             raise TypeError(f"an operator {op!r} of the program that makes a plain value of another")
-        if given is not self:
-            object.__setattr__(given, "_smc_told", True)
-            return given
-        raise TypeError(f"an operator {op!r} of the program that gives its object back")
+        if given is self:
+            raise TypeError(f"an operator {op!r} of the program that gives its object back")
+        object.__setattr__(given, "_smc_told", True)
+        return given
 
     return method
+
+
+OPERATORS = (
+    "add",
+    "sub",
+    "mul",
+    "truediv",
+    "floordiv",
+    "mod",
+    "pow",
+    "matmul",
+    "and_",
+    "or_",
+    "xor",
+    "lshift",
+    "rshift",
+)
+# methods that a proxy has just where its object's class has them; their order is that of the bits of a mask
+ABLE: "dict[str, Any]" = {
+    "__call__": _call,
+    "__iter__": _asking("iter"),
+    "__next__": _asking("next"),
+    "__len__": _asking("len", number=True),
+    "__getitem__": _asking("item"),
+    "__setitem__": _asking("setitem"),
+    "__delitem__": _asking("delitem"),
+    "__reversed__": _asking("reversed"),
+    "__int__": _asking("int", number=True),
+    "__float__": _asking("float", number=True),
+    "__complex__": _asking("complex", number=True),
+    "__index__": _asking("index", number=True),
+    "__abs__": _asking("abs", number=True),
+    "__round__": _asking("round", number=True),
+    "__bool__": _asking("bool", number=True),
+    "__neg__": _asking("neg", number=True),
+    "__pos__": _asking("pos", number=True),
+    "__invert__": _asking("invert", number=True),
+    "__enter__": _asking("enter"),
+    "__exit__": _exit,
+    **{f"__{name.rstrip('_')}__": _operator(name) for name in OPERATORS},
+    **{f"__r{name.rstrip('_')}__": _operator(name, swapped=True) for name in OPERATORS},
+}
+GENERATOR = 1 << len(ABLE)
+COROUTINE, ASYNC_GENERATOR, DATACLASS = GENERATOR << 1, GENERATOR << 2, GENERATOR << 3
 
 
 class Proxy:
@@ -137,35 +217,14 @@ class Proxy:
 
     __slots__ = ("__weakref__", "_smc_able", "_smc_peer", "_smc_told")
     if TYPE_CHECKING:
-        _smc_able: tuple[str, ...]
+        _smc_able: int
         _smc_peer: Peer
         _smc_told: bool
 
     __getattr__ = _get
-    __iter__ = _asking("iter")
-    __next__ = _asking("next")
-    __len__ = _asking("len", number=True)
-    __getitem__ = _asking("item")
-    __setitem__ = _asking("setitem")
-    __delitem__ = _asking("delitem")
-    __reversed__ = _asking("reversed")
     __str__ = _asking("str")
     __repr__ = _asking("repr")
     __format__ = _asking("format")
-    __int__ = _asking("int", number=True)
-    __float__ = _asking("float", number=True)
-    __complex__ = _asking("complex", number=True)
-    __index__ = _asking("index", number=True)
-    __abs__ = _asking("abs", number=True)
-    __round__ = _asking("round", number=True)
-    __bool__ = _asking("bool", number=True)
-    __neg__ = _asking("neg", number=True)
-    __pos__ = _asking("pos", number=True)
-    __invert__ = _asking("invert", number=True)
-    __enter__ = _asking("enter")
-
-    def __call__(self, *args: object, **kwargs: object) -> object:
-        return self._smc_peer.ask("call", self, args, tuple(kwargs.items()))
 
     def __setattr__(self, name: str, value: object) -> None:
         self._smc_peer.ask("set", self, name, value)
@@ -173,29 +232,24 @@ class Proxy:
     def __delattr__(self, name: str) -> None:
         self._smc_peer.ask("del", self, name)
 
-    def __exit__(self, kind: object, error: object, trace: object) -> object:
-        return self._smc_peer.ask("exit", self, None if error is None else str(kind))
-
-    def __contains__(self, item: object) -> bool:
-        items: Any = self
-        return any(item is each or item == each for each in items)
-
     def __eq__(self, other: object) -> "Any":
-        if self is other or not is_proxy(other) or self._smc_told or other._smc_told:  # type: ignore[attr-defined]
-            return True if self is other else NotImplemented
-        if "dataclass" not in self._smc_able or "dataclass" not in other._smc_able:  # type: ignore[attr-defined]
+        if self is other:
+            return True
+        if not isinstance(other, Proxy) or not self._smc_able & other._smc_able & DATACLASS:
+            return NotImplemented
+        if self._smc_told or other._smc_told:
             return NotImplemented
         mine, theirs = self._smc_peer.ask("fields", self), self._smc_peer.ask("fields", other)
-        return type(mine) is tuple and mine == theirs
+        return type(self) is type(other) and type(mine) is tuple and mine == theirs
 
     def __hash__(self) -> int:
         return id(self)
 
     def __instancecheck__(self, value: object) -> bool:
-        return is_proxy(value) and self._smc_peer.ask("isinstance", self, value) is True
+        return self._smc_peer.is_theirs(value) and self._smc_peer.ask("isinstance", self, value) is True
 
     def __subclasscheck__(self, value: object) -> bool:
-        return is_proxy(value) and self._smc_peer.ask("issubclass", self, value) is True
+        return self._smc_peer.is_theirs(value) and self._smc_peer.ask("issubclass", self, value) is True
 
     @property
     def __signature__(self) -> object:
@@ -215,36 +269,15 @@ class CoroutineProxy(Proxy):
     __slots__ = ()
 
 
-class AsyncProxy(Proxy):
-    """Stands for an asynchronous generator."""
-
-    __slots__ = ()
-
-    def __aiter__(self) -> "AsyncProxy":
-        return self
-
-    async def __anext__(self) -> object:
-        found: Any = self._smc_peer.ask("anext", self)
-        if not found:
-            raise StopAsyncIteration
-        return found[0]
+def _itself(self: "Any") -> "Any":
+    return self
 
 
-for _name in (
-    "add",
-    "sub",
-    "mul",
-    "truediv",
-    "floordiv",
-    "mod",
-    "pow",
-    "matmul",
-    "and_",
-    "or_",
-    "xor",
-    "lshift",
-    "rshift",
-):
-    _bare = _name.rstrip("_")
-    setattr(Proxy, f"__{_bare}__", _operator(_name))
-    setattr(Proxy, f"__r{_bare}__", _operator(_name, swapped=True))
+async def _anext(self: "Any") -> object:
+    found: Any = self._smc_peer.ask("anext", self)
+    if not found:
+        raise StopAsyncIteration
+    return found[0]
+
+
+_ASYNCHRONOUS = {"__aiter__": _itself, "__anext__": _anext}

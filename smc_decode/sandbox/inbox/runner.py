@@ -33,7 +33,7 @@ def serve() -> None:
     `load` says the greatest size of an answer, the program, what to take if it is no Python, the entry point, and for
     a conversation about objects its options (None: calls with plain values).
     """
-    channel = Channel(take_channel(), MAX_ANSWER, MAX_REQUEST)
+    channel = Channel(take_channel(), MAX_ANSWER, MAX_REQUEST, blocking=True)
     channel.send(("hello",))
     program = _Program()
     request: tuple[Any, ...] = channel.receive()  # type: ignore[assignment]
@@ -137,6 +137,7 @@ class _Talk:
     """
 
     def __init__(self, channel: Channel, program: "_Program", options: "dict[str, Any]") -> None:
+        from . import world
         from .operations import perform
         from .peer import Peer
 
@@ -148,6 +149,7 @@ class _Talk:
 
         self._peer = RunnersPeer(channel, 1, library=False)
         self._perform = perform
+        self._own: dict[str, Any] = {"name": program.resolve, **world.RUNNERS}
         self._channel = channel
         self._program = program
         self._options = options
@@ -224,7 +226,7 @@ class _Talk:
             try:
                 if timeout is not None:
                     _signal.setitimer(_signal.ITIMER_REAL, timeout)
-                value = self._program.resolve(*args) if op == "name" else self._perform(op, args)
+                value = self._own[op](*args) if op in self._own else self._perform(op, args)
             finally:
                 self._depth -= 1
                 if timeout is not None:
@@ -232,7 +234,7 @@ class _Talk:
         except _SoftTimeout:
             return ("timeout", number)
         except BaseException as error:
-            if op == "next" and isinstance(error, StopIteration):
+            if op in ("next", "send") and isinstance(error, StopIteration):
                 return ("stop", number)
             return self._peer.raised(number, error, getattr(error, "_smc_origin", None))
         return ("value", number, value, self._written())

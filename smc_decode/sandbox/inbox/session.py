@@ -29,7 +29,7 @@ UNHELD = 2  # references to an object that only its entry holds, as `sys.getrefc
 class Entry:
     """A shared object. `at_home`: it is ours, the other side has a proxy. `parts`: of a container, as last sent."""
 
-    __slots__ = ("at_home", "fields", "kind", "number", "object", "parts")
+    __slots__ = ("alias", "at_home", "fields", "kind", "number", "object", "parts")
 
     def __init__(
         self,
@@ -45,6 +45,7 @@ class Entry:
         self.at_home = at_home
         self.fields = fields  # an instance of a class that both sides know: its attributes are its parts
         self.parts: tuple[object, ...] = ()
+        self.alias = 0  # identity of another object that stands for the same
 
     @property
     def is_container(self) -> bool:
@@ -92,13 +93,19 @@ class Session:
         self._keep(Entry(number, proxy))
 
     def is_home(self, shared: object) -> bool:
+        """Whether the other side has a proxy for this object of ours."""
         entry = self._by_id.get(id(shared))
         return entry is not None and entry.at_home
 
+    def is_theirs(self, shared: object) -> bool:
+        """Whether this stands for an object of the other side."""
+        entry = self._by_id.get(id(shared))
+        return entry is not None and entry.number % 2 == self._theirs
+
     # -- writing ------------------------------------------------------------------------------------------------------
 
-    def encode(self, message: object) -> bytes:
-        """A frame. Raises `WireError` if the message holds what cannot be sent; then nothing has happened."""
+    def encode(self, message: object, max_size: int) -> bytes:
+        """A frame. Raises `WireError` if the message cannot be sent or is too long; then nothing has happened."""
         first = self._next
         self._news, self._fresh = [], []
         drops, written = self._sweep() if self._by_number else ([], [])
@@ -115,6 +122,9 @@ class Session:
                 if entry.is_container:
                     written.append((entry, entry.read()))
                     self._write((entry.number, written[-1][1]), states)
+            frame = self._assembled(len(written), states, drops, out)
+            if len(frame) > max_size:
+                raise WireError(f"the value takes {len(frame)} bytes, more than {max_size}")
         except BaseException as error:
             for entry in self._fresh:
                 self._forget(entry)
@@ -126,12 +136,15 @@ class Session:
             entry.parts = parts
         for entry in drops:
             self._forget(entry)
+        return frame
+
+    def _assembled(self, written: int, states: list[bytes], drops: list[Entry], message: list[bytes]) -> bytes:
         if not (self._news or written or drops):
-            return b"".join([MESSAGE_ONLY, *out])
-        news = [WITH_OBJECTS, len(self._news).to_bytes(4, "big"), *self._news]
+            return b"".join([MESSAGE_ONLY, *message])
         gone: list[bytes] = []
         write(tuple([entry.number for entry in drops]), gone, 2, LIMITS.nodes)
-        return b"".join([*news, len(written).to_bytes(4, "big"), *states, *gone, *out])
+        news = [WITH_OBJECTS, len(self._news).to_bytes(4, "big"), *self._news]
+        return b"".join([*news, written.to_bytes(4, "big"), *states, *gone, *message])
 
     def _write(self, value: object, out: list[bytes]) -> None:
         write(value, out, LIMITS.depth, LIMITS.nodes, self._other)
@@ -225,6 +238,7 @@ class Session:
     def _forget(self, entry: Entry) -> None:
         self._by_number.pop(entry.number, None)
         self._by_id.pop(id(entry.object), None)
+        self._by_id.pop(entry.alias, None)
 
     # -- reading ------------------------------------------------------------------------------------------------------
 
@@ -250,7 +264,9 @@ class Session:
                 entry = self._by_number.get(number)
                 if entry is not None:
                     self._forget(entry)
-        except FAULTS as error:
+        except WireError:
+            raise
+        except Exception as error:  # a constructor of the library's, or a hash of the prompt's, may raise anything
             raise WireError(f"a frame that makes no sense: {type(error).__name__}: {error}") from error
         return message
 
@@ -278,7 +294,12 @@ class Session:
             cls = self.classes[extra]
             self._keep(Entry(number, object.__new__(cls), fields=True))
         elif kind == "proxy":
-            self._keep(Entry(number, proxies.make(self._peer, extra)))
+            proxy = proxies.make(self._peer, extra)
+            generator = proxies.generator_of(proxy)
+            self._keep(Entry(number, generator or proxy))
+            if generator is not None:  # it asks by way of the proxy
+                self._by_id[id(proxy)] = self._by_number[number]
+                self._by_number[number].alias = id(proxy)
         elif kind == "error":
             self._keep(Entry(number, self._peer.errors.class_of(extra)))
         elif kind == "subclass":

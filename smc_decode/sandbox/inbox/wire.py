@@ -7,6 +7,7 @@ bounded in bytes (by the caller), in depth, in nodes and in hashed entries, beca
 
 import _struct  # `struct` would add an import for nothing
 from _struct import Struct, pack
+from itertools import chain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,19 +64,18 @@ def write(value: object, out: list[bytes], depth: int, max_nodes: int, other: "O
     if depth <= 0:
         raise WireError("the value is nested too deeply")
     out.append((b"d" if kind is dict else _SEQUENCES[kind]) + pack(">I", len(value)))  # type: ignore[arg-type]
-    if kind is dict:
-        for key, item in value.items():  # type: ignore[attr-defined]
-            write(key, out, depth - 1, max_nodes, other)
-            write(item, out, depth - 1, max_nodes, other)
-        return
-    if len(out) + len(value) > max_nodes:  # type: ignore[arg-type]
-        raise WireError("the value has too many parts")
-    for item in value:  # type: ignore[attr-defined]
-        scalar = _SCALARS.get(type(item))
-        if scalar is not None:
-            out.append(scalar(item))
+    _write_parts(value if kind is not dict else chain.from_iterable(value.items()), out, depth - 1, max_nodes, other)  # type: ignore[attr-defined]
+
+
+def _write_parts(parts: "Any", out: list[bytes], depth: int, max_nodes: int, other: "Other | None") -> None:
+    for part in parts:
+        scalar = _SCALARS.get(type(part))
+        if scalar is None:
+            write(part, out, depth, max_nodes, other)
         else:
-            write(item, out, depth - 1, max_nodes, other)
+            out.append(scalar(part))
+            if len(out) > max_nodes:
+                raise WireError("the value has too many parts")
 
 
 def _int(value: int) -> bytes:
