@@ -52,14 +52,15 @@ def study(source: str, entry: str, known: set[str], leading: set[str], given: se
     dead -= {node.lineno for node in asserts if id(node) in reach.seen}  # type: ignore[attr-defined]
     foreign = syntax.free_names(tree) - known - _modules(tree)
     candidates = candidate_names(tree, entry)
-    program = candidates | foreign | leading | (given or set())
+    others = (syntax.loaded(tree) & (given or set())) - syntax.defined(tree)
+    program = candidates | foreign | leading | others
     reason = reach.idle_test
     if reason is None and asserts and len(dead) and not any(id(node) in reach.seen for node in asserts):
         reason = "its assertions are in code that nothing runs"
     if reason is None and not _calls(reach.nodes, program):
         reason = NEVER_CALLS
     if reason is None:
-        reason = _judged_by_itself(tree, reach.nodes, candidates, foreign - candidates - (given or set()))
+        reason = _judged_by_itself(tree, reach.nodes, candidates, foreign - candidates - others)
     return Study(reason, dead, is_setup=not asserts and reason == NEVER_CALLS)
 
 
