@@ -95,6 +95,11 @@ class Judgement(NamedTuple):
     seconds: float
 
 
+def no_judgement(detail: str, tests: list[str], seconds: float) -> Judgement:
+    """What is said of a program that the tests could not be run against."""
+    return Judgement(False, detail, [], 0.0, max(1, len(tests)), seconds)
+
+
 def read_judgement(answer: object) -> Judgement:
     """The checker's answer. Raises `InvalidTest` if that is what it says, `BadAnswer` if it is none."""
     match answer:

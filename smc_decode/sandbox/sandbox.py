@@ -7,17 +7,24 @@ import contextlib
 import functools
 import math
 import os
-import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from io import FileIO
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from smc_decode.sandbox.boxes import Box, Bubblewrap, Landlock, Role, Tier, Unconfined, Wiring
-from smc_decode.sandbox.exchanges import BadAnswer, Judgement, check_calls, make_calls, read_judgement, run_script
+from smc_decode.sandbox.ends import pipe, socket_pair
+from smc_decode.sandbox.exchanges import (
+    BadAnswer,
+    Judgement,
+    check_calls,
+    make_calls,
+    no_judgement,
+    read_judgement,
+    run_script,
+)
 from smc_decode.sandbox.inbox import wire
 from smc_decode.sandbox.inbox.channel import MAX_ANSWER, MAX_REQUEST, Channel, ChannelClosed, ChannelTimeout
 from smc_decode.sandbox.results import (
@@ -185,7 +192,7 @@ class Sandbox:
             detail = f"the program is longer than {MAX_SOURCE} characters"
             return [CallOutcome("raised", error="ValueError", detail=detail) for _ in calls]
         with self._places, contextlib.ExitStack() as stack:
-            ours, theirs = stack.enter_context(_pair())
+            ours, theirs = stack.enter_context(socket_pair())
             null = stack.enter_context(open(os.devnull, "r+b", buffering=0))
             box = self._start(stack, "runner", Wiring(theirs.fileno(), null.fileno()), timeout)
             theirs.close()
@@ -200,9 +207,9 @@ class Sandbox:
         if len(source) > MAX_SOURCE:
             return ScriptOutcome("raised", "", f"the program is longer than {MAX_SOURCE} characters")
         with self._places, contextlib.ExitStack() as stack:
-            ours, theirs = stack.enter_context(_pair())
-            stdin_end, to_script = stack.enter_context(_pipe())
-            from_script, stdout_end = stack.enter_context(_pipe())
+            ours, theirs = stack.enter_context(socket_pair())
+            stdin_end, to_script = stack.enter_context(pipe())
+            from_script, stdout_end = stack.enter_context(pipe())
             wiring = Wiring(stdin_end.fileno(), stdout_end.fileno(), theirs.fileno())
             box = self._start(stack, "script", wiring, timeout)
             for end in (theirs, stdin_end, stdout_end):
@@ -279,15 +286,15 @@ class Sandbox:
         if len(tests) > MAX_TESTS or sum(map(len, [prompt, *tests])) > MAX_TEST_SOURCE:
             raise InvalidTest(f"at most {MAX_TESTS} tests with {MAX_TEST_SOURCE} characters can be run at a time")
         if len(program) > MAX_SOURCE:
-            return _lost(f"the program is longer than {MAX_SOURCE} characters", tests, 0.0)
+            return no_judgement(f"the program is longer than {MAX_SOURCE} characters", tests, 0.0)
         job = {
             "tests": tests, "prompt": prompt, "program": program, "fallback": fallback, "entry": entry_point,
             "counting": counting, "timeout": seconds, "call_timeout": call_timeout, "test_grace": TEST_GRACE,
             "start_grace": START_GRACE, "max_assertions": max_assertions,
         }  # fmt: skip
         with self._places, contextlib.ExitStack() as stack:
-            ours, checkers = stack.enter_context(_pair())
-            asks, answers = stack.enter_context(_pair())
+            ours, checkers = stack.enter_context(socket_pair())
+            asks, answers = stack.enter_context(socket_pair())
             null = stack.enter_context(open(os.devnull, "r+b", buffering=0))
             runner = self._start(stack, "runner", Wiring(answers.fileno(), null.fileno()), timeout)
             checker = self._start(stack, "checker", Wiring(checkers.fileno(), asks.fileno()), timeout + TEST_GRACE)
@@ -301,7 +308,7 @@ class Sandbox:
                 answer = channel.receive(time.monotonic() + timeout + TEST_GRACE + KILL_GRACE)
                 return read_judgement(answer)
             except (ChannelClosed, ChannelTimeout, BadAnswer):
-                return _lost("the tests came to no end", tests, timeout)
+                return no_judgement("the tests came to no end", tests, timeout)
 
     def _start(self, stack: contextlib.ExitStack, role: Role, wiring: Wiring, seconds: float) -> Box:
         uid = stack.enter_context(self._slots.take())
@@ -346,25 +353,7 @@ class Sandbox:
         )
 
 
-def _lost(detail: str, tests: list[str], seconds: float) -> Judgement:
-    return Judgement(False, detail, [], 0.0, max(1, len(tests)), seconds)
-
-
 def _seconds(timeout: float) -> float:
     if not 0 < timeout <= MAX_TIMEOUT:
         raise ValueError(f"timeout must be above 0 and at most {MAX_TIMEOUT:g} seconds; got {timeout}")
     return float(timeout)
-
-
-@contextlib.contextmanager
-def _pair() -> Iterator[tuple[socket.socket, socket.socket]]:
-    first, second = socket.socketpair()
-    with first, second:
-        yield first, second
-
-
-@contextlib.contextmanager
-def _pipe() -> Iterator[tuple[FileIO, FileIO]]:
-    read_end, write_end = os.pipe()
-    with open(read_end, "rb", buffering=0) as reader, open(write_end, "wb", buffering=0) as writer:
-        yield reader, writer

@@ -12,6 +12,7 @@ import sys
 from _operator import is_
 
 from . import errors, proxies, replicas, values
+from .entries import Entry, is_of_attributes
 from .wire import Limits, Reader, StructError, WireError, write
 
 TYPE_CHECKING = False
@@ -23,46 +24,8 @@ if TYPE_CHECKING:
 LIMITS = Limits(depth=100, nodes=2_000_000, hashed=500_000)
 FAULTS = (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError, RecursionError, StructError)
 MESSAGE_ONLY, WITH_OBJECTS = b"\0", b"\1"
-UNHELD = 2  # references to an object that only its entry holds, as `sys.getrefcount` counts
-
-
-class Entry:
-    """A shared object. `at_home`: it is ours, the other side has a proxy. `parts`: of a container, as last sent."""
-
-    __slots__ = ("alias", "at_home", "fields", "kind", "number", "object", "parts")
-
-    def __init__(
-        self,
-        number: int,
-        shared: object,
-        kind: "replicas.Kind | None" = None,
-        at_home: bool = False,
-        fields: bool = False,
-    ) -> None:
-        self.number = number
-        self.object = shared
-        self.kind = kind
-        self.at_home = at_home
-        self.fields = fields  # an instance of a class that both sides know: its attributes are its parts
-        self.parts: tuple[object, ...] = ()
-        self.alias = 0  # identity of another object that stands for the same
-
-    @property
-    def is_container(self) -> bool:
-        return self.kind is not None or self.fields
-
-    def read(self) -> tuple[object, ...]:
-        if self.kind is not None:
-            return self.kind.read(self.object)
-        attributes = object.__getattribute__(self.object, "__dict__")
-        return (*attributes.keys(), *attributes.values())
-
-    def write(self, parts: tuple[object, ...]) -> None:
-        if self.kind is not None:
-            self.kind.write(self.object, parts)
-        else:
-            _write_fields(self.object, parts)
-        self.parts = self.read()
+_probe = Entry(0, object())
+UNHELD = sys.getrefcount(_probe.object)  # references to an object that only its entry holds
 
 
 class Session:
@@ -193,7 +156,7 @@ class Session:
             self._tell(entry, kind.name, kind.extra(value) if kind.extra else None, depth)
             return entry
         cls = type(value)
-        if self.classes.get(cls.__name__) is cls and _is_of_attributes(value, cls):
+        if self.classes.get(cls.__name__) is cls and is_of_attributes(value, cls):
             entry = self._enter(value, None, fields=True)
             self._tell(entry, "instance", cls.__name__, depth)
             return entry
@@ -320,23 +283,6 @@ class Session:
             found.append((rank, len(found), entry, parts))
         for _, _, entry, parts in sorted(found, key=lambda item: item[:2]):
             entry.write(parts)
-
-
-def _is_of_attributes(value: object, cls: type) -> bool:
-    """Whether an instance is nothing but its attributes."""
-    return replicas.base_of(cls) is None and not isinstance(value, BaseException) and hasattr(value, "__dict__")
-
-
-def _write_fields(instance: object, parts: tuple[object, ...]) -> None:
-    """Set an instance's attributes, but none that would hide what its class can do."""
-    half = len(parts) // 2
-    names, cls = parts[:half], type(instance)
-    for name in names:
-        if type(name) is not str or callable(getattr(cls, name, None)):
-            raise ValueError("no attribute of an instance")
-    attributes = object.__getattribute__(instance, "__dict__")
-    attributes.clear()
-    attributes.update(zip(names, parts[half:], strict=True))
 
 
 def _content(base: type, value: "Any") -> tuple[object, ...]:
