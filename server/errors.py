@@ -127,7 +127,7 @@ def translate(error: Exception) -> APIError:
         case AllParticlesDead():
             return APIError(422, str(error), code="all_particles_dead", param="smc.reward", headers=_NO_RETRY)
         case RewardRequestError():
-            return invalid(str(error), error.param)
+            return invalid(str(error), error.param, error.code)
         case MissingExtra():
             # Lasting, until the operator installs it: what needs it can be left out.
             return invalid(f"this server lacks what the request needs: {brief(error)}", None, "missing_extra")

@@ -23,11 +23,13 @@ class Options(BaseModel):
 
 
 class RewardRequestError(ValueError):
-    """The request asks for a reward that cannot be given. ``param`` is the dotted field at fault."""
+    """The request asks for a reward that cannot be given. ``param`` is the dotted field at fault, ``code`` the API's
+    name for what is wrong."""
 
-    def __init__(self, message: str, param: str) -> None:
+    def __init__(self, message: str, param: str, code: str = "invalid_value") -> None:
         super().__init__(message)
         self.param = param
+        self.code = code
 
 
 class RewardConfigError(ValueError):
