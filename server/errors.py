@@ -7,12 +7,12 @@ A lasting fault is never a 5xx, since clients retry those; where a retry would o
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
-from fastapi import FastAPI, Request
 from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Match
 
@@ -21,6 +21,9 @@ from smc_decode.errors import AllParticlesDead
 from smc_decode.potentials.base import PotentialError, PotentialFault, RewardFailure
 from smc_decode.potentials.options import MissingExtra, RewardRequestError
 from smc_decode.validation import problem_of
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
 _NO_RETRY = {"x-should-retry": "false"}
 _log = structlog.get_logger("server.errors")
