@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
 
-from benchmarks.summary import Curve, Row
+from .summary import Curve, Row
 
 COLOURS = (
     *("#1b6ca8", "#c8442e", "#2f8f4e", "#8a4fae", "#b5831d", "#3b3f46"),

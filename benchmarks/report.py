@@ -12,9 +12,9 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmarks.html import page
-from benchmarks.records import RecordsError, RunFile, read_run
-from benchmarks.summary import Comparison, Row, curves, default_reference, summarise
+from .html import page
+from .records import RecordsError, RunFile, read_run
+from .summary import Comparison, Row, curves, default_reference, summarise
 
 
 def write_reports(paths: Sequence[Path], out: Path, reference: str | None = None) -> tuple[Path, Path]:

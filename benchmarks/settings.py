@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from benchmarks.problems import PromptForm
+from .problems import PromptForm
 
 
 class SettingsError(ValueError):

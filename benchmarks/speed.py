@@ -20,16 +20,17 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from benchmarks import speed_report as report
-from benchmarks import speed_sweep as sweep
-from benchmarks.provenance import commit, machine, versions
-from benchmarks.speed_bench import PROMPT, Bench, N, T
-from benchmarks.speed_cases import CASES, Case, Measured
-from benchmarks.speed_meter import Spent, Work
-from benchmarks.speed_plain import Reference
-from benchmarks.speed_server import memory, start_to_first_token
 from smc_decode.engines.bundled_model import ensure_bundled_model
 from smc_decode.engines.vllm.engine import VLLMEngine, VLLMSettings
+
+from . import speed_report as report
+from . import speed_sweep as sweep
+from .provenance import commit, machine, versions
+from .speed_bench import PROMPT, Bench, N, T
+from .speed_cases import CASES, Case, Measured
+from .speed_meter import Spent, Work
+from .speed_plain import Reference
+from .speed_server import memory, start_to_first_token
 
 console = Console()
 

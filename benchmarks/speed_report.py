@@ -9,8 +9,8 @@ from typing import Any
 
 from rich.table import Table
 
-from benchmarks.speed_cases import Measured
-from benchmarks.speed_sweep import AXES, TERMS, CostModel, Point
+from .speed_cases import Measured
+from .speed_sweep import AXES, TERMS, CostModel, Point
 
 Rows = list[tuple[str, ...]]
 _WIDTH, _HEIGHT, _PAD = 380, 240, 44

@@ -16,7 +16,7 @@ from typing import Any
 
 import httpx
 
-from benchmarks.speed_cases import Measured
+from .speed_cases import Measured
 
 _GIB = 1 << 30
 _AT_A_TIME = 16

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.speed_bench import PROMPT, Bench, N, config
-from benchmarks.speed_meter import Work
 from smc_decode import Lookahead
+
+from .speed_bench import PROMPT, Bench, N, config
+from .speed_meter import Work
 
 AXES: dict[str, tuple[int, ...]] = {
     "N": (4, 8, 16, 32, 64),
