@@ -11,7 +11,8 @@ from typing import Any
 
 from smc_decode import Lookahead, Rejuvenation, run
 from smc_decode.events import BlockExtended, Rejuvenated
-from smc_decode.potentials.catalogue import RewardCatalogue, RewardRequest
+from smc_decode.potentials.catalogue import RewardCatalogue
+from smc_decode.potentials.options import RewardRequest
 from smc_decode.sandbox import Sandbox
 
 from .speed_bench import Bench, N, code_problems, config

@@ -21,9 +21,10 @@ import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 BUNDLED_MODEL = "SmolLM2-135M-Instruct"
 
@@ -146,6 +147,10 @@ def _build(target: Path, progress: bool) -> None:
 
 
 def _bar(shown: bool) -> Progress:
+    # Here, as the library itself does without the server's packages.
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
