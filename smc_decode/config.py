@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+import warnings
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from smc_decode.engines.base import Shaping
+from smc_decode.laws.targets import TARGETS
 
-Target = Literal["tempered", "powered"]
-SelectionRule = Literal["sample", "best", "vote"]
 RejuvenationMode = Literal["exact", "corrected", "paper"]
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -56,15 +57,24 @@ class Rejuvenation(_Part):
     """Metropolis-Hastings suffix regeneration (docs/method.md, "Rejuvenation"). Off at ``steps=0``.
 
     ``when``: ``always``, after every ``every``-th block, which is exact; ``resampled``, only where the population was
-    just resampled, which is cheaper but biased at finite N, since the trigger depends on what is moved.
-    ``mode`` ``paper`` moves duplicates with a reward below ``reward_threshold`` only.
+    just resampled, which is cheaper but biased at finite N, since the trigger depends on what is moved. ``move``: the
+    kernel, by the name that it is registered under. ``mode`` ``paper`` moves duplicates with a reward below
+    ``reward_threshold`` only.
     """
 
     steps: int = Field(0, ge=0, le=1000)
     mode: RejuvenationMode = "exact"
+    move: str = "suffix"
     when: Literal["always", "resampled"] = "always"
     every: int = Field(1, ge=1)
     reward_threshold: Finite = 0.5
+
+    @field_validator("move")
+    @classmethod
+    def _known_move(cls, name: str) -> str:
+        from smc_decode.sampler.moves import MOVES  # the sampler reads configurations
+
+        return MOVES.check(name)
 
     def scheduled(self, block: int) -> bool:
         """Whether moves follow ``block`` (from 0) whatever the population looks like."""
@@ -83,8 +93,8 @@ class Bridge(_Part):
 class SMCConfig(_Part):
     """One run. Defaults: Target I at alpha 1 with systematic resampling and no lookahead or moves.
 
-    ``first_pass``: draw the population in independent passes, first so many particles, then as many again as there are
-    by then, up to ``n_particles`` (docs/method.md, "Growing passes"); None: all at once.
+    ``first_pass_size``: draw the population in independent passes, first so many particles, then as many again as
+    there are by then, up to ``n_particles`` (docs/method.md, "Growing passes"); None: all at once.
     ``stop_at_reward``: end the run at the first complete answer with at least this reward, between blocks and between
     passes: a search mode, which saves the tokens of whatever is easy (docs/method.md, "Stopping at a reward").
     ``draft_draws``: begin draws like earlier ones of the run with the right probability, rather than draw the same
@@ -94,7 +104,7 @@ class SMCConfig(_Part):
     n_particles: int = Field(16, ge=1, le=4096)
     block_size: int = Field(32, ge=1)
     max_tokens: int = Field(512, ge=1)
-    target: Target = "tempered"
+    target: str = "tempered"
     alpha: Finite = Field(1.0, gt=0)
     proposal_temperature: Finite | None = Field(None, ge=0, le=10)
     resampling: str = "systematic"
@@ -103,10 +113,10 @@ class SMCConfig(_Part):
     lookahead: Lookahead = Lookahead()
     rejuvenation: Rejuvenation = Rejuvenation()
     bridge: Bridge = Bridge()
-    selection: SelectionRule = "sample"
+    selection: str = "sample"
     extractor: Literal["tokens", "text", "boxed", "code", "behaviour"] = "tokens"
     n_sweeps: int = Field(1, ge=1, le=100)
-    first_pass: int | None = Field(None, ge=1)
+    first_pass_size: int | None = Field(None, ge=1)
     stop_at_reward: Finite | None = None
     draft_draws: bool = True
     max_total_tokens: int | None = Field(None, ge=1)
@@ -135,6 +145,27 @@ class SMCConfig(_Part):
             raise ValueError(f"unknown resampling {name!r}; allowed: {', '.join(sorted(SCHEMES))}")
         return name
 
+    @field_validator("target")
+    @classmethod
+    def _known_target(cls, name: str) -> str:
+        return TARGETS.check(name)
+
+    @field_validator("selection")
+    @classmethod
+    def _known_selection(cls, name: str) -> str:
+        from smc_decode.answers.selection import SELECTIONS  # which reads configurations
+
+        return SELECTIONS.check(name)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _renamed(cls, values: Any) -> Any:
+        """Names of before, for configurations that still have them."""
+        if isinstance(values, Mapping) and "first_pass" in values:
+            warnings.warn("first_pass is now first_pass_size", DeprecationWarning, stacklevel=2)
+            values = {"first_pass_size" if key == "first_pass" else key: value for key, value in values.items()}
+        return values
+
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.proposal_temperature == 0 and self.n_particles > 1:
@@ -158,10 +189,10 @@ class SMCConfig(_Part):
             )
         if self.extractor == "behaviour" and self.lookahead.early_stop is not None:
             raise ValueError("lookahead.early_stop compares texts: use another extractor than 'behaviour'")
-        if self.first_pass is not None and self.n_sweeps > 1:
-            raise ValueError("first_pass and n_sweeps cannot be combined: a sweep needs one whole population")
-        if self.first_pass is not None and (self.bridge.alpha or self.bridge.reward):
-            raise ValueError("first_pass and bridge cannot be combined: each pass would need a bridge of its own")
+        if self.first_pass_size is not None and self.n_sweeps > 1:
+            raise ValueError("first_pass_size and n_sweeps cannot be combined: a sweep needs one whole population")
+        if self.first_pass_size is not None and (self.bridge.alpha or self.bridge.reward):
+            raise ValueError("first_pass_size and bridge cannot be combined: each pass would need a bridge of its own")
         if self.bridge.alpha and self.target != "powered":
             raise ValueError("bridge.alpha needs target='powered' (the tempered base has no alpha to bridge)")
         if (self.bridge.alpha or self.bridge.reward) and self.lookahead.rollouts:
@@ -172,12 +203,12 @@ class SMCConfig(_Part):
 
     @property
     def pass_sizes(self) -> list[int]:
-        """How many particles each pass has: all, or ``first_pass`` and then doublings of what is there."""
-        if self.first_pass is None:
+        """How many particles each pass has: all, or ``first_pass_size`` and then doublings of what is there."""
+        if self.first_pass_size is None:
             return [self.n_particles]
         sizes: list[int] = []
         while (there := sum(sizes)) < self.n_particles:
-            sizes.append(min(there or self.first_pass, self.n_particles - there))
+            sizes.append(min(there or self.first_pass_size, self.n_particles - there))
         return sizes
 
     @property

@@ -31,7 +31,7 @@ _BLOCK_OF_ONE = 16
 """Tokens of a block where blocks are nothing but how often a stream has news."""
 _LEAST_TEMPERATURE = 0.01  # below it the powers of p overflow; vLLM's value
 _GREEDY_OWN = (
-    "n_particles", "proposal_temperature", "lookahead", "rejuvenation", "bridge", "n_sweeps", "first_pass", "selection",
+    "n_particles", "proposal_temperature", "lookahead", "rejuvenation", "bridge", "n_sweeps", "first_pass_size", "selection",
 )  # fmt: skip
 _REWEIGHTING = (
     "repetition_penalty",
@@ -248,7 +248,7 @@ def _temperature(
         "rejuvenation": {"steps": 0},
         "bridge": {"alpha": False, "reward": False},
         "n_sweeps": 1,
-        "first_pass": None,
+        "first_pass_size": None,
         "selection": "sample",
     }
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 
 from smc_decode.engines.base import Continuation, FinishReason
 
-MOST_TOKENS = 200_000
+MAX_TOKENS = 200_000
 """What a tree remembers (about 50 MB); what is drawn beyond is forgotten, which costs tokens and changes no law."""
 
 
@@ -69,9 +69,9 @@ NO_DRAFT = Draft()
 class DrawTree:
     """What was drawn at one proposal law, for one run."""
 
-    def __init__(self, most_tokens: int = MOST_TOKENS) -> None:
+    def __init__(self, max_tokens: int = MAX_TOKENS) -> None:
         self._root = _Node()
-        self._left = most_tokens
+        self._left = max_tokens
 
     def draft(self, prefix: Sequence[int], length: int, seed: int) -> Draft:
         """The beginning of a new draw of at most ``length`` tokens after ``prefix``, chosen by ``seed``."""

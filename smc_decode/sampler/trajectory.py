@@ -1,6 +1,6 @@
-"""Paths: what has been drawn for one particle, as an immutable value.
+"""Trajectories: what has been drawn for one particle, as an immutable value.
 
-Copies made by resampling share a path; nothing is ever changed in place.
+Copies made by resampling share a trajectory; nothing is ever changed in place.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
-class Path:
+class Trajectory:
     """A generated prefix x_{1:n} with the numbers of the model and of the potential that belong to it.
 
     ``logprobs``, ``proposal_logprobs``, ``log_z``: per token, or empty where the run needs none of them.
@@ -40,12 +40,12 @@ class Path:
         """Complete: ended by EOS or a stop, or at max_tokens."""
         return self.finish_reason is not None
 
-    def head(self, length: int, block_size: int) -> Path:
+    def head(self, length: int, block_size: int) -> Trajectory:
         """The first ``length`` tokens, unscored beyond the block boundaries that they contain."""
         if length >= len(self):
             return self
         kept = self.log_potentials[: length // block_size]
-        return Path(
+        return Trajectory(
             self.token_ids[:length],
             self.logprobs[:length],
             self.proposal_logprobs[:length],
@@ -67,8 +67,8 @@ class Path:
         reward: float | None = None,
         detail: Mapping[str, Any] | None = None,
         at_most: float = math.inf,
-    ) -> Path:
-        """The same path with what its potential said."""
+    ) -> Trajectory:
+        """The same trajectory with what its potential said."""
         return replace(
             self,
             log_potential=log_potential,

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from smc_decode.config import SMCConfig
-from smc_decode.laws.targets import TargetLaw, log_increment, log_ratio, matched_log_z
-from smc_decode.sampler.trajectory import Path
+from smc_decode.laws.targets import log_increment, log_ratio, matched_log_z
+from smc_decode.sampler.target import TargetLaw
+from smc_decode.sampler.trajectory import Trajectory
 from tests.enumeration import MODELS, Model, mod_logits, soft, sum_is_multiple_of_three
 from tests.laws.test_metropolis import proposal_logprobs
 
@@ -51,7 +52,7 @@ def test_bridging_raises_alpha_from_one_and_the_potential_from_nothing():
     law = TargetLaw(SMCConfig(target="powered", alpha=3.0, bridge={"alpha": True, "reward": True}))
     assert (law.alpha(0.0), law.alpha(0.5), law.alpha(1.0)) == (1.0, 2.0, 3.0)
     assert (law.exponent(0.0), law.exponent(1.0)) == (0.0, 1.0)
-    path = Path((1,), (-1.0,), (-0.5,), log_potential=2.0)
+    path = Trajectory((1,), (-1.0,), (-0.5,), log_potential=2.0)
     assert law.log_over_proposal(path, 0.5) == pytest.approx(2.0 * -1.0 + 0.5 + 1.0)
 
 
