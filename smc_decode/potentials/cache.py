@@ -23,7 +23,10 @@ def content_key(*parts: object) -> bytes:
 
 
 class ContentCache(Generic[T]):
-    """The ``max_entries`` values used last. Thread-safe. ``calls`` counts what was computed, ``hits`` what was not."""
+    """The ``max_entries`` values used last. Thread-safe. ``calls`` counts what was computed, ``hits`` what was not.
+
+    Ours rather than cachetools', as the library needs nothing but NumPy and pydantic, and ``functools`` has no batches.
+    """
 
     def __init__(self, max_entries: int = 20_000) -> None:
         if max_entries < 1:
