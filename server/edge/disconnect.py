@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from starlette.requests import Request
 
-from server.openai.errors import ClientGone
+from ..openai.errors import ClientGone
 
 T = TypeVar("T")
 
