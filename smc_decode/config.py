@@ -27,7 +27,8 @@ class Lookahead(_Part):
     potential's scale. ``reuse``: a rollout becomes the next block, where that is exact (rollouts drawn at the
     proposal temperature). ``choice``: which rollout (``uniform``, or ``weighted`` by its value).
     ``min_rollouts``: draw only so many where they agree to within ``agreement`` (relative spread).
-    ``early_stop``: end the run when one answer holds this share of the anytime posterior.
+    ``early_stop``: end the run when one answer holds this share of the anytime posterior. ``recycle``: the weighted
+    rollouts of every block are answers of the final population (where that is exact: :attr:`SMCConfig.recycles`).
     """
 
     rollouts: int = Field(0, ge=0, le=64)
@@ -39,6 +40,7 @@ class Lookahead(_Part):
     min_rollouts: int | None = Field(None, ge=1)
     agreement: Finite = Field(0.1, ge=0)
     early_stop: Finite | None = Field(None, gt=0, le=1)
+    recycle: bool = True
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -114,7 +116,7 @@ class SMCConfig(_Part):
     rejuvenation: Rejuvenation = Rejuvenation()
     bridge: Bridge = Bridge()
     selection: str = "sample"
-    extractor: Literal["tokens", "text", "boxed", "code", "behaviour"] = "tokens"
+    extractor: str = "tokens"
     n_sweeps: int = Field(1, ge=1, le=100)
     first_pass_size: int | None = Field(None, ge=1)
     stop_at_reward: Finite | None = None
@@ -141,9 +143,14 @@ class SMCConfig(_Part):
     def _known_scheme(cls, name: str) -> str:
         from smc_decode.laws.resampling import SCHEMES
 
-        if name not in SCHEMES:
-            raise ValueError(f"unknown resampling {name!r}; allowed: {', '.join(sorted(SCHEMES))}")
-        return name
+        return SCHEMES.check(name)
+
+    @field_validator("extractor")
+    @classmethod
+    def _known_extractor(cls, name: str) -> str:
+        from smc_decode.answers.extractors import check_extractor
+
+        return check_extractor(name)
 
     @field_validator("target")
     @classmethod
@@ -217,9 +224,26 @@ class SMCConfig(_Part):
         return len(self.pass_sizes) + self.n_sweeps - 1
 
     @property
+    def recycles(self) -> bool:
+        """Whether rollouts are answers of the final population.
+
+        Not with a horizon, which leaves them incomplete; not where a conditional pass needs a particle's own path; and
+        not in ``paper`` mode, which is as published.
+        """
+        published = self.rejuvenation.steps > 0 and self.rejuvenation.mode == "paper"
+        look = self.lookahead
+        return look.recycle and look.rollouts > 0 and look.horizon is None and self.n_sweeps == 1 and not published
+
+    @property
     def temperature(self) -> float:
         """The proposal temperature tau: ``proposal_temperature``, or 1/alpha."""
         return 1.0 / self.alpha if self.proposal_temperature is None else self.proposal_temperature
+
+    @property
+    def rollout_temperature(self) -> float:
+        """The temperature that rollouts are drawn at: the proposal's, unless there is one of their own."""
+        own = self.lookahead.temperature
+        return self.temperature if own is None else own
 
     @property
     def locally_matched(self) -> bool:

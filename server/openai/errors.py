@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response
 
 from smc_decode.engines.base import EngineError, EngineRequestError
 from smc_decode.errors import AllParticlesDead
-from smc_decode.potentials.base import PotentialError, RewardFailure
+from smc_decode.potentials.base import PotentialError, PotentialFault, RewardFailure
 from smc_decode.potentials.options import MissingExtra, RewardRequestError
 
 _NO_RETRY = {"x-should-retry": "false"}
@@ -112,6 +112,8 @@ def translate(error: Exception) -> APIError:
         case MissingExtra():
             # Lasting, until the operator installs it: what needs it can be left out.
             return invalid(f"this server lacks what the request needs: {brief(error)}", None, "missing_extra")
+        case PotentialFault() if isinstance(error.__cause__, Exception):
+            return translate(error.__cause__)
         case PotentialError():
             return invalid(str(error), "smc.reward", "invalid_reward")
         case EngineRequestError():

@@ -3,7 +3,8 @@ import math
 import numpy as np
 import pytest
 
-from smc_decode.laws.lookahead import Floor, agree, choose_rollouts, log_lookahead, log_rollout_value
+from smc_decode.laws.lookahead import agree, choose_rollouts, log_lookahead, log_rollout_value
+from smc_decode.sampler.floor import Floor
 
 
 def test_a_rollouts_value_is_its_future_relative_to_the_prefix():

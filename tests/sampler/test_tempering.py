@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from smc_decode import events, run
-from smc_decode.laws.weights import effective_sample_size
 from smc_decode.laws.tempering import next_level
+from smc_decode.laws.weights import effective_sample_size
 from tests.enumeration import MODELS
 from tests.harness import config_of, engine_of, pool, potential_of
 

@@ -16,7 +16,7 @@ from typing import Any, Literal, Protocol
 
 from pydantic import Field, model_validator
 
-from smc_decode.potentials.base import PotentialError, Prefix, Reward, RewardFailure
+from smc_decode.potentials.base import PotentialError, Prefix, Reward, RewardFailure, RewardSource
 from smc_decode.potentials.cache import ContentCache, content_key, gather
 from smc_decode.potentials.code.probes import behaviour_of
 from smc_decode.potentials.code.program import (
@@ -27,6 +27,7 @@ from smc_decode.potentials.code.program import (
     parse,
     read_program,
 )
+from smc_decode.potentials.declaration import Kind, no_sandbox
 from smc_decode.potentials.options import Finite, Options, RewardRequest, RewardRequestError, Share, text_of
 from smc_decode.sandbox.results import (
     AssertionReport,
@@ -158,12 +159,8 @@ class Tally:
         return (self.passed + pending * self.undecided) / self.total if self.total else pending
 
 
-class UnitTests:
+class UnitTests(RewardSource):
     """The reward source. ``tests`` as ``Sandbox.run_assertions`` takes them. The cache may be shared."""
-
-    prefixes = True
-    cacheable = True
-    needs_logprobs = False
 
     def __init__(
         self,
@@ -278,3 +275,17 @@ def create(
             raise RewardRequestError(f"{where} is no valid Python", where)
     listed = (tests,) if isinstance(tests, str) else tests
     return UnitTests(code_task(options, request, listed), tests, sandbox, options, name=name, cache=cache, param=param)
+
+
+CODE_PARAMS = ("prompt", "entry_point", "answer", "syntax_weight", "pending", "run_prefixes")
+
+KIND = Kind(
+    "Share of unit tests passed in the sandbox, and valid syntax (weight 0.3)",
+    UnitTestOptions,
+    lambda options, context: create(
+        options, context.request, context.resources.sandbox, name=context.name, cache=context.cache()
+    ),
+    request_params=("test", "tests", *CODE_PARAMS),
+    code_params=("test", "tests", "prompt"),
+    missing=no_sandbox,
+)

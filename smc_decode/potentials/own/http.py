@@ -19,10 +19,11 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator
 
 from smc_decode.backoff import asked_seconds, delay_seconds
-from smc_decode.potentials.base import Prefix, Reward, RewardFailure
+from smc_decode.potentials.base import Prefix, Reward, RewardFailure, RewardSource
 from smc_decode.potentials.cache import gather
+from smc_decode.potentials.declaration import Kind, Resources
+from smc_decode.potentials.function import as_reward
 from smc_decode.potentials.options import Finite, Options, RewardConfigError, RewardRequest, require
-from smc_decode.potentials.own.entry_point import as_reward
 
 if TYPE_CHECKING:
     import httpx
@@ -165,10 +166,8 @@ class _Again(Exception):
         self.wait = wait
 
 
-class HTTPReward:
+class HTTPReward(RewardSource):
     """The reward source."""
-
-    needs_logprobs = False
 
     def __init__(
         self, options: HTTPOptions, request: RewardRequest, service: RewardService, *, name: str = "http"
@@ -198,6 +197,25 @@ class HTTPReward:
         if isinstance(reward, Mapping):
             reward = (reward.get("value"), reward.get("detail") or {})
         try:
-            return as_reward(reward, f"the service of {self.name!r}")
+            service = f"the service of {self.name!r}"
+            return as_reward(reward, service, service)
         except ValueError as error:  # the service is at fault, not the request
             raise RewardFailure(str(error)) from error
+
+
+def _missing(resources: Resources, options: Mapping[str, Any]) -> str:
+    key = options.get("api_key_env")
+    return f"the environment variable {key} is not set" if key and key not in os.environ else ""
+
+
+KIND = Kind(
+    "A reward service of the operator's",
+    HTTPOptions,
+    lambda options, context: HTTPReward(
+        options, context.request, context.shared("service", lambda: RewardService(options)), name=context.name
+    ),
+    request_params=("params",),
+    operator_only=tuple(name for name in HTTPOptions.model_fields if name not in ("params", "judge_prefixes")),
+    missing=_missing,
+    builtin=False,
+)

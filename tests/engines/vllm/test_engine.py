@@ -222,7 +222,14 @@ async def test_excluded_tokens_are_not_drawn_first_and_q_is_of_what_is_left(
 
 async def test_passes_that_begin_alike_are_drawn_once(vllm_engine: VLLMEngine, prompt: list[int]) -> None:
     """Drafts of a low temperature: fewer tokens, and log q of whole paths as a single draw would have it."""
-    settings = {"n_particles": 8, "first_pass_size": 1, "alpha": 8.0, "target": "powered", "max_tokens": 24, "block_size": 8}
+    settings = {
+        "n_particles": 8,
+        "first_pass_size": 1,
+        "alpha": 8.0,
+        "target": "powered",
+        "max_tokens": 24,
+        "block_size": 8,
+    }
     with_drafts, without = [
         await sample(vllm_engine, prompt, None, SMCConfig(draft_draws=drafts, ess_threshold=0.0, **settings), seed=3)
         for drafts in (True, False)
