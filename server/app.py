@@ -8,27 +8,26 @@ from collections.abc import AsyncIterator, Callable, Mapping
 
 from fastapi import FastAPI
 
+from server import page
+from server.edge.admission import Admission
+from server.edge.auth import Gate, Keys
+from server.edge.limits import BodyLimit
+from server.edge.logs import RequestLog
+from server.openai import chat, completions, errors
+from server.openai import models as model_routes
+from server.process import health
+from server.process.life import Lifecycle
+from server.process.version import VERSION
+from server.runs import routes as stored_runs
+from server.runs.metrics import Metrics
+from server.runs.presets import PresetBook
+from server.runs.services import Services
+from server.runs.store import Traces
+from server.settings import PresetTable, ServerSettings
 from smc_decode.engines.base import Engine
 from smc_decode.engines.bundled_model import default_cache_dir
 from smc_decode.potentials.catalogue import RewardCatalogue
 from smc_decode.sandbox import Sandbox
-
-from . import page
-from .edge.admission import Admission
-from .edge.auth import Gate, Keys
-from .edge.limits import BodyLimit
-from .edge.logs import RequestLog
-from .openai import chat, completions, errors
-from .openai import models as model_routes
-from .process import health
-from .process.life import Lifecycle
-from .process.version import VERSION
-from .runs import routes as stored_runs
-from .runs.metrics import Metrics
-from .runs.presets import PresetBook
-from .runs.services import Services
-from .runs.store import Traces
-from .settings import PresetTable, ServerSettings
 
 
 def create_app(

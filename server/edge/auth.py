@@ -14,8 +14,8 @@ from pathlib import Path
 
 from starlette.requests import HTTPConnection
 
-from ..openai.errors import invalid, unauthorised
-from ..settings import ConfigError, ServerSettings, is_loopback
+from server.openai.errors import invalid, unauthorised
+from server.settings import ConfigError, ServerSettings, is_loopback
 
 KEY_VARIABLE = "SMC_DECODE_API_KEY"
 ANONYMOUS = "anonymous"

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from starlette.requests import Request
 
-from ..openai.errors import ClientGone
+from server.openai.errors import ClientGone
 
 T = TypeVar("T")
 

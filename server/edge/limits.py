@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ..openai.errors import APIError, too_large
+from server.openai.errors import APIError, too_large
 
 
 class BodyLimit:

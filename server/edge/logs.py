@@ -11,8 +11,8 @@ import uuid
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ..runs.metrics import Metrics
-from ..settings import ServerSettings
+from server.runs.metrics import Metrics
+from server.settings import ServerSettings
 
 _ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
 _log = structlog.get_logger("server.http")

@@ -10,8 +10,8 @@ import pydantic_core
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
-from .errors import APIError, invalid
-from .protocol import Body
+from server.openai.errors import APIError, invalid
+from server.openai.protocol import Body
 
 BodyT = TypeVar("BodyT", bound=Body)
 

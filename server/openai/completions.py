@@ -10,18 +10,18 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
-from ..edge.disconnect import while_connected
-from ..runs.batch import together, within_deadline
-from ..runs.plan import Plan, Prompt, make_plan, read_orders
-from ..runs.services import Services, services
-from .body import parse
-from .errors import invalid
-from .logprobs import ScoredToken, legacy, pieces_of, scored_tokens
-from .operation import answer_request, check_logprobs
-from .protocol import CompletionBody
-from .replies import Answer
-from .templates import completion_prompts
-from .tools import ToolParser
+from server.edge.disconnect import while_connected
+from server.openai.body import parse
+from server.openai.errors import invalid
+from server.openai.logprobs import ScoredToken, legacy, pieces_of, scored_tokens
+from server.openai.operation import answer_request, check_logprobs
+from server.openai.protocol import CompletionBody
+from server.openai.replies import Answer
+from server.openai.templates import completion_prompts
+from server.openai.tools import ToolParser
+from server.runs.batch import together, within_deadline
+from server.runs.plan import Plan, Prompt, make_plan, read_orders
+from server.runs.services import Services, services
 
 router = APIRouter()
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
-from ..runs.presets import OfferedPreset
-from ..runs.services import Services, services
+from server.runs.presets import OfferedPreset
+from server.runs.services import Services, services
 
 router = APIRouter()
 

@@ -8,14 +8,14 @@ from typing import Any
 from fastapi import Request
 from starlette.responses import JSONResponse, Response
 
-from ..edge.disconnect import while_connected
-from ..runs.batch import Batch, within_deadline
-from ..runs.plan import Orders, Plan
-from ..runs.services import Services
-from .errors import invalid
-from .protocol import SamplingBody
-from .replies import draws, make_answer, tail
-from .streaming import StreamFormat, stream
+from server.edge.disconnect import while_connected
+from server.openai.errors import invalid
+from server.openai.protocol import SamplingBody
+from server.openai.replies import draws, make_answer, tail
+from server.openai.streaming import StreamFormat, stream
+from server.runs.batch import Batch, within_deadline
+from server.runs.plan import Orders, Plan
+from server.runs.services import Services
 
 
 async def answer_request(

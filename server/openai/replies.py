@@ -6,14 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from server.openai.logprobs import ScoredToken, scored_tokens
+from server.openai.text import ShownText
+from server.runs.batch import Ended
+from server.runs.plan import Plan
+from server.runs.services import Services
+from server.runs.wire import plain, usage_json
 from smc_decode.result import Particle, Usage
-
-from ..runs.batch import Ended
-from ..runs.plan import Plan
-from ..runs.services import Services
-from ..runs.wire import plain, usage_json
-from .logprobs import ScoredToken, scored_tokens
-from .text import ShownText
 
 
 @dataclass(frozen=True)

@@ -14,19 +14,18 @@ from typing import Any, Protocol
 from sse_starlette import EventSourceResponse, JSONServerSentEvent, ServerSentEvent
 from starlette.types import Receive, Scope, Send
 
+from server.edge.admission import Ticket
+from server.openai.errors import translate
+from server.openai.logprobs import ScoredToken
+from server.openai.replies import Answer, Format, draws, finish_reason, score, smc, usage
+from server.openai.text import ShownText
+from server.openai.tools import MARKERS, ToolParser
+from server.runs.batch import Batch, Ended, decoder, within_deadline
+from server.runs.plan import Plan
+from server.runs.services import Services
+from server.runs.wire import event_json
 from smc_decode.events import Committed, Event, Finished
 from smc_decode.result import Particle
-
-from ..edge.admission import Ticket
-from ..runs.batch import Batch, Ended, decoder, within_deadline
-from ..runs.plan import Plan
-from ..runs.services import Services
-from ..runs.wire import event_json
-from .errors import translate
-from .logprobs import ScoredToken
-from .replies import Answer, Format, draws, finish_reason, score, smc, usage
-from .text import ShownText
-from .tools import MARKERS, ToolParser
 
 Emit = Callable[[Mapping[str, Any]], Awaitable[None]]
 

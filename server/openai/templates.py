@@ -7,11 +7,10 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from server.openai.errors import APIError, invalid
+from server.openai.protocol import ChatBody, CompletionBody, Message
+from server.runs.plan import Prompt
 from smc_decode.engines.base import Engine, Tokenizer
-
-from ..runs.plan import Prompt
-from .errors import APIError, invalid
-from .protocol import ChatBody, CompletionBody, Message
 
 # Arguments of the renderer itself: a client may set the template's variables, not these.
 _RESERVED = frozenset(

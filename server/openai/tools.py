@@ -14,8 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .errors import invalid
-from .protocol import ChatBody, NamedTool
+from server.openai.errors import invalid
+from server.openai.protocol import ChatBody, NamedTool
 
 MARKERS = ("<tool_call>", "[TOOL_CALLS]")
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from ..runs.services import Services
-from .health import describe
+from server.process.health import describe
+from server.runs.services import Services
 
 
 def banner(served: Services, host: str, port: int) -> str:

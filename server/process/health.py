@@ -8,9 +8,9 @@ from fastapi import APIRouter, Request
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import JSONResponse, Response
 
-from ..openai.errors import APIError, brief, unavailable
-from ..runs.services import Services, services
-from .version import VERSION
+from server.openai.errors import APIError, brief, unavailable
+from server.process.version import VERSION
+from server.runs.services import Services, services
 
 router = APIRouter()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx
 
-from ..settings import ConfigError
+from server.settings import ConfigError
 
 _ENDPOINT = "https://huggingface.co"
 _SECONDS = 15.0

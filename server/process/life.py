@@ -9,10 +9,9 @@ from typing import Any, TypeVar
 
 import structlog
 
+from server.edge.admission import Admission
+from server.openai.errors import unavailable
 from smc_decode.engines.base import Engine, EngineError
-
-from ..edge.admission import Admission
-from ..openai.errors import unavailable
 
 _POLL = 2.0  # seconds between looks at the engine
 _PATIENCE = 10.0  # seconds that one look may take

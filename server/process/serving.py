@@ -12,19 +12,18 @@ from types import FrameType
 import uvicorn
 from rich.console import Console
 
+from server.app import create_app
+from server.edge.auth import read_keys
+from server.edge.logs import configure_logging
+from server.process.banner import banner
+from server.process.engines import build_engine, model_name
+from server.process.life import Lifecycle
+from server.runs.presets import PresetBook
+from server.runs.services import Services
+from server.settings import ConfigError, Settings
 from smc_decode.potentials.catalogue import RewardCatalogue
 from smc_decode.potentials.options import RewardConfigError
 from smc_decode.sandbox import Sandbox, SandboxUnavailable
-
-from ..app import create_app
-from ..edge.auth import read_keys
-from ..edge.logs import configure_logging
-from ..runs.presets import PresetBook
-from ..runs.services import Services
-from ..settings import ConfigError, Settings
-from .banner import banner
-from .engines import build_engine, model_name
-from .life import Lifecycle
 
 _GRACE = 5  # seconds that connections have to close once no request is left
 

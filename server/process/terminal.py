@@ -15,27 +15,26 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from server.app import create_app
+from server.edge.logs import configure_logging
+from server.openai.errors import translate
+from server.openai.protocol import ChatBody, CompletionBody
+from server.openai.templates import chat_prompt, completion_prompts
+from server.runs.batch import Batch
+from server.runs.plan import make_plan, read_orders
+from server.runs.services import Services
+from server.runs.wire import event_json
+from server.settings import ConfigError, Settings
 from smc_decode.engines.bundled_model import default_cache_dir
 from smc_decode.events import BlockExtended, Event, Resampled, Weighted
-
-from ..app import create_app
-from ..edge.logs import configure_logging
-from ..openai.errors import translate
-from ..openai.protocol import ChatBody, CompletionBody
-from ..openai.templates import chat_prompt, completion_prompts
-from ..runs.batch import Batch
-from ..runs.plan import make_plan, read_orders
-from ..runs.services import Services
-from ..runs.wire import event_json
-from ..settings import ConfigError, Settings
 
 _SHOWN = 24  # particles that fit a screen
 
 
 async def run_live(settings: Settings, body: Mapping[str, Any]) -> None:
     """Run one request without HTTP and show its population as it changes. Raises ConfigError."""
-    from .engines import build_engine, model_name
-    from .serving import check, load_reward_models, open_catalogue, open_sandbox
+    from server.process.engines import build_engine, model_name
+    from server.process.serving import check, load_reward_models, open_catalogue, open_sandbox
 
     console = Console()
     check(settings)
@@ -142,7 +141,7 @@ class Population:
 
 def show_rewards(settings: Settings, as_json: bool) -> None:
     """List the rewards of the configuration. Raises ConfigError."""
-    from .serving import open_catalogue, open_sandbox
+    from server.process.serving import open_catalogue, open_sandbox
 
     sandbox = open_sandbox(settings)
     with contextlib.ExitStack() as stack:

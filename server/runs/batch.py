@@ -10,15 +10,14 @@ from typing import TypeVar
 
 import structlog
 
+from server.openai.errors import deadline_exceeded, translate
+from server.runs.plan import Plan
+from server.runs.services import Services
+from server.runs.tracing import run_span
+from server.runs.wire import Decode
 from smc_decode.events import Event, Finished
 from smc_decode.result import SMCResult
 from smc_decode.sampler.run import run as run_sampler
-
-from ..openai.errors import deadline_exceeded, translate
-from .plan import Plan
-from .services import Services
-from .tracing import run_span
-from .wire import Decode
 
 T = TypeVar("T")
 OnEvent = Callable[[int, Event], Awaitable[None]]

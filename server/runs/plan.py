@@ -14,19 +14,18 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from server.openai.body import explain
+from server.openai.errors import invalid
+from server.openai.protocol import ChatBody, CompletionBody, RewardChoice, SamplingBody, SMCFields
+from server.runs.presets import OfferedPreset
+from server.runs.reward_guard import RewardGuard
 from smc_decode.config import SMCConfig
 from smc_decode.potentials.base import Potential
 from smc_decode.potentials.options import RewardRequest
 from smc_decode.presets import merge
 
-from ..openai.body import explain
-from ..openai.errors import invalid
-from ..openai.protocol import ChatBody, CompletionBody, RewardChoice, SamplingBody, SMCFields
-from .presets import OfferedPreset
-from .reward_guard import RewardGuard
-
 if TYPE_CHECKING:
-    from .services import Services
+    from server.runs.services import Services
 
 _BLOCK_OF_ONE = 16
 """Tokens of a block where blocks are nothing but how often a stream has news."""

@@ -8,11 +8,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from server.openai.errors import APIError, invalid
+from server.settings import ConfigError, PresetTable
 from smc_decode.config import SMCConfig
 from smc_decode.presets import PRESETS, Preset, merge
-
-from ..openai.errors import APIError, invalid
-from ..settings import ConfigError, PresetTable
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from .services import services
+from server.runs.services import services
 
 router = APIRouter()
 

@@ -7,17 +7,16 @@ from typing import cast
 
 from starlette.requests import HTTPConnection
 
+from server.edge.admission import Admission
+from server.edge.auth import Gate
+from server.process.life import Lifecycle
+from server.runs.metrics import Metrics
+from server.runs.presets import PresetBook
+from server.runs.store import Traces
+from server.settings import ServerSettings
 from smc_decode.engines.base import Engine
 from smc_decode.potentials.catalogue import RewardCatalogue
 from smc_decode.sandbox import Sandbox
-
-from ..edge.admission import Admission
-from ..edge.auth import Gate
-from ..process.life import Lifecycle
-from ..settings import ServerSettings
-from .metrics import Metrics
-from .presets import PresetBook
-from .store import Traces
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,8 @@ from contextlib import contextmanager
 
 from opentelemetry import propagate, trace
 
+from server.runs.plan import Plan
 from smc_decode.result import SMCResult
-
-from .plan import Plan
 
 _tracer = trace.get_tracer("smc_decode")
 
