@@ -7,7 +7,7 @@ import sys
 EXTRA_MODULES = frozenset(
     {
         *("fastapi", "starlette", "uvicorn", "sse_starlette", "httpx", "typer", "rich", "jinja2", "prometheus_client"),
-        *("structlog", "opentelemetry", "tomli_w"),
+        *("structlog", "opentelemetry", "tomli_w", "pydantic_settings"),
     }
 )
 """What the extra ``server`` installs, by the names that are imported."""
