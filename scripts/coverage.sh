@@ -8,7 +8,7 @@ shift
 status=0
 
 export HF_HUB_OFFLINE=1 VLLM_NO_USAGE_STATS=1
-"$python" -m pytest -m "not vllm" --ignore=tests/conformance --ignore=tests/sandbox -n 2 --dist worksteal \
+"$python" -m pytest -m "not vllm" --ignore=tests/conformance --ignore=tests/sandbox -n auto --dist worksteal \
     --cov --cov-report= "$@" || status=1
 "$python" -m pytest tests/sandbox --cov --cov-append --cov-report=term "$@" || status=1
 exit $status
