@@ -31,7 +31,7 @@ def page(
             ("Accuracy against tokens", curve_plot(curves)),
             ("pass@1 with 95% intervals", bar_plot(rows, curves)),
         ]
-    environment = Environment(loader=PackageLoader(__package__), autoescape=True)
+    environment = Environment(loader=PackageLoader(__package__, ""), autoescape=True)
     environment.filters["marked"] = _marked
     return environment.get_template("report.html").render(
         title=title, facts=facts, legend=legend, tables=tables, plots=plots, config=config
