@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from smc_decode.engines.base import Shaping
 from smc_decode.laws.targets import TARGETS
+from smc_decode.shaping import (
+    SHAPING_FIELDS,
+    AdditivePenalty,
+    Finite,
+    MinP,
+    MinTokens,
+    RepetitionPenalty,
+    Shaping,
+    TopK,
+    TopP,
+    matched,
+)
 
 RejuvenationMode = Literal["exact", "corrected", "paper"]
-
-Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class _Part(BaseModel):
@@ -124,19 +133,20 @@ class SMCConfig(_Part):
     max_total_tokens: int | None = Field(None, ge=1)
     deadline_s: Finite | None = Field(None, gt=0)
 
-    # The distribution's shape: part of the target and of the proposal alike.
-    top_k: int = Field(0, ge=0)
-    top_p: Finite = Field(1.0, gt=0, le=1)
-    min_p: Finite = Field(0.0, ge=0, le=1)
-    repetition_penalty: Finite = Field(1.0, gt=0)
-    presence_penalty: Finite = Field(0.0, ge=-2, le=2)
-    frequency_penalty: Finite = Field(0.0, ge=-2, le=2)
-    logit_bias: dict[int, float] = Field(default_factory=dict)
-    min_tokens: int = Field(0, ge=0)
+    # The fields of Shaping, flat.
+    top_k: TopK = 0
+    top_p: TopP = 1.0
+    min_p: MinP = 0.0
+    repetition_penalty: RepetitionPenalty = 1.0
+    presence_penalty: AdditivePenalty = 0.0
+    frequency_penalty: AdditivePenalty = 0.0
+    logit_bias: dict[int, Finite] = Field(default_factory=dict)
+    min_tokens: MinTokens = 0
     ignore_eos: bool = False
+    grammar: dict[str, object] | None = None
+
     stop_token_ids: tuple[int, ...] = ()
     stop: tuple[str, ...] = ()
-    grammar: dict[str, object] | None = None
 
     @field_validator("resampling")
     @classmethod
@@ -252,19 +262,9 @@ class SMCConfig(_Part):
 
     def matches(self, temperature: float) -> bool:
         """Whether a proposal at this temperature is p^alpha, normalised."""
-        return abs(self.alpha * temperature - 1.0) < 1e-12
+        return matched(self.alpha, temperature)
 
     @property
     def shaping(self) -> Shaping:
-        return Shaping(
-            top_k=self.top_k,
-            top_p=self.top_p,
-            min_p=self.min_p,
-            repetition_penalty=self.repetition_penalty,
-            presence_penalty=self.presence_penalty,
-            frequency_penalty=self.frequency_penalty,
-            logit_bias=dict(self.logit_bias),
-            min_tokens=self.min_tokens,
-            ignore_eos=self.ignore_eos,
-            grammar=self.grammar,
-        )
+        """What reshapes the model's law, in the target and in the proposal alike."""
+        return Shaping(**{name: getattr(self, name) for name in SHAPING_FIELDS})

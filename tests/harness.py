@@ -77,6 +77,6 @@ async def _pool(model: Model, config: SMCConfig, runs: int, amend: Amend | None)
     return Pooled(ratios, {key: mass / total for key, mass in masses.items()})
 
 
-def pool(model: Model, runs: int = RUNS, amend: Amend | None = None, **settings) -> Pooled:
-    """``amend``: replaces parts of the algorithm, to see a wrong one fail."""
+def pool(model: Model, runs: int = RUNS, *, amend: Amend | None = None, **settings) -> Pooled:
+    """Runs with the seeds from 0 on. ``amend``: what is changed in the algorithm of each."""
     return asyncio.run(_pool(model, config_of(model, **settings), runs, amend))

@@ -46,9 +46,8 @@ def describe(served: Services) -> dict[str, Any]:
     """What this server is, for ``/ready`` and the banner."""
     info = served.engine.info
     engine: dict[str, Any] = {"name": info.name, "model": info.model, "max_model_len": info.max_model_len}
-    replicas = getattr(served.engine, "replicas", None)
-    if replicas is not None:
-        engine["replicas"] = [{"url": url, "up": up} for url, up in replicas]
+    if served.engine.replicas:
+        engine["replicas"] = [{"url": url, "up": up} for url, up in served.engine.replicas]
     infos = [] if served.catalogue is None else served.catalogue.infos()
     return {
         "version": VERSION,

@@ -69,13 +69,10 @@ class Metrics:
         return own + (await self._engines()).encode()
 
     async def _engines(self) -> str:
-        """The engine's exposition (``engine.metrics_text()``), where it has one and lives."""
-        tell = getattr(self._engine, "metrics_text", None)
-        if tell is None:
-            return ""
+        """The engine's exposition, where it keeps one and lives."""
         try:
             async with asyncio.timeout(_PATIENCE):
-                return str(await tell())
+                return await self._engine.metrics_text()
         except (EngineError, TimeoutError):
             return ""
 
@@ -87,8 +84,8 @@ class EngineCounters(Collector):
         self._engine = engine
 
     def collect(self) -> Iterator[CounterMetricFamily]:
-        counters = getattr(self._engine, "counters", None)
-        if not dataclasses.is_dataclass(counters):
+        counters = self._engine.counters
+        if counters is None:
             return
         for field in dataclasses.fields(counters):
             text = f"The engine's own count of {field.name.replace('_', ' ')}"

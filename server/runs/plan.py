@@ -31,7 +31,8 @@ _BLOCK_OF_ONE = 16
 """Tokens of a block where blocks are nothing but how often a stream has news."""
 _LEAST_TEMPERATURE = 0.01  # below it the powers of p overflow; vLLM's value
 _GREEDY_OWN = (
-    "n_particles", "proposal_temperature", "lookahead", "rejuvenation", "bridge", "n_sweeps", "first_pass_size", "selection",
+    "n_particles", "proposal_temperature", "lookahead", "rejuvenation", "bridge", "n_sweeps", "first_pass_size",
+    "selection",
 )  # fmt: skip
 _REWEIGHTING = (
     "repetition_penalty",

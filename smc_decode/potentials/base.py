@@ -75,8 +75,9 @@ class Potential(Protocol):
     log R of the prefix and psi_k = R_k / R_{k-1}, R_0 = 1 (where R is 0 it stays 0); ``terminal``, asked for complete
     sequences only. ``log_scale``: the log of the largest product of potentials that a sequence can have; None: not
     known (lookahead floors are in its units; where it is not known, the largest seen so far stands in). ``cacheable``:
-    the answer depends on the prefix alone. ``needs_logprobs``: reads ``Prefix.logprobs``. ``inexact``: why a run with
-    it has no fixed target; None: it has. ``smc_decode.testing.check_potential`` tries whether all this is so.
+    the answer depends on the prefix alone. ``needs_logprobs``: reads ``Prefix.logprobs``. ``positive``: its value is
+    never 0, so that a telescoping one need not be asked at the blocks in between. ``inexact``: why a run with it has
+    no fixed target; None: it has. ``smc_decode.testing.check_potential`` tries whether all this is so.
     """
 
     name: str = ""
@@ -84,6 +85,7 @@ class Potential(Protocol):
     log_scale: float | None = None
     cacheable: bool = True
     needs_logprobs: bool = False
+    positive: bool = False
     inexact: str | None = None
 
     @abstractmethod
@@ -133,6 +135,7 @@ class RewardPotential(Potential):
         self.name = name_of(source)
         self.kind = "telescoping" if source.prefixes else "terminal"
         self.log_scale = max(reward_scale, 0.0)
+        self.positive = True
         self.cacheable = source.cacheable
         self.needs_logprobs = source.needs_logprobs
         self.inexact = inexact_of(source)
@@ -175,6 +178,11 @@ def check_log_value(value: object, who: str) -> float:
 def name_of(part: Potential | RewardSource) -> str:
     """What messages call it: its name, or its class's."""
     return part.name or type(part).__qualname__
+
+
+def positive_of(potential: Potential) -> bool:
+    """Its ``positive``; False for a class that is no subclass of Potential and does not say."""
+    return bool(getattr(potential, "positive", False))
 
 
 def inexact_of(part: Potential | RewardSource) -> str | None:

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Sequence
 from typing import Literal
 
-from smc_decode.potentials.base import Evaluation, Potential, Prefix, RewardFailure, inexact_of, name_of
+from smc_decode.potentials.base import Evaluation, Potential, Prefix, RewardFailure, inexact_of, name_of, positive_of
 
 _log = logging.getLogger(__name__)
 
@@ -29,6 +29,7 @@ class RewardGuard(Potential):
         self.name = name_of(inner)
         self.kind = inner.kind
         self.log_scale = inner.log_scale
+        self.positive = positive_of(inner)
         self.cacheable = inner.cacheable
         self.needs_logprobs = inner.needs_logprobs
         self.inexact = inexact_of(inner)

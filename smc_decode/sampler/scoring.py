@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Sequence
 
 from smc_decode.potentials.ask import ask
-from smc_decode.potentials.base import Evaluation, Potential, Prefix, check_log_value, inexact_of, name_of
+from smc_decode.potentials.base import Evaluation, Potential, Prefix, check_log_value, inexact_of, name_of, positive_of
 from smc_decode.result import Usage
 from smc_decode.sampler.trajectory import Trajectory
 
@@ -62,7 +63,7 @@ class Scorer:
         kind, length = self._kind, len(trajectory)
         if kind == "terminal":
             return [length] if trajectory.finished else []
-        if kind == "telescoping":
+        if self._only_the_last:
             return [length]
         blocks = -(-length // self._block_size)
         known = len(trajectory.log_potentials)
@@ -72,6 +73,13 @@ class Scorer:
     def inexact(self) -> str | None:
         """Why there is no fixed target, or None; a reward that fails may say so in the middle of the run."""
         return None if self._potential is None else inexact_of(self._potential)
+
+    @property
+    def _only_the_last(self) -> bool:
+        """Whether a prefix's product of potentials is what is said of it, whatever was said of its own prefixes."""
+        if self._potential is None or self._potential.kind == "product":
+            return False
+        return self._potential.kind == "terminal" or positive_of(self._potential)
 
     @property
     def _who(self) -> str:
@@ -86,13 +94,18 @@ class Scorer:
             total = trajectory.log_potentials[-1] if trajectory.log_potentials else 0.0
             return trajectory.scored(total, trajectory.log_potentials)
         last = answers[-1]
-        if self._kind != "product":
+        if self._only_the_last:
             return trajectory.scored(last.log_value, (), _shown(last, last.log_value), last.detail, last.at_most)
         totals = list(trajectory.log_potentials)
         for answer in answers:
-            totals.append((totals[-1] if totals else 0.0) + answer.log_value)
-            check_log_value(totals[-1], self._who)
+            totals.append(self._total(totals[-1] if totals else 0.0, answer.log_value))
         return trajectory.scored(totals[-1], tuple(totals), _shown(last, totals[-1]), last.detail, last.at_most)
+
+    def _total(self, before: float, log_value: float) -> float:
+        """log of the product of the potentials so far. A value of 0 is final: no later R brings it back (0 * R/0)."""
+        if self._kind == "product":
+            return check_log_value(before + log_value, self._who)
+        return -math.inf if before == -math.inf else log_value
 
     async def _ask(self, questions: Sequence[tuple[Trajectory, int]]) -> list[Evaluation]:
         self._early.clear()

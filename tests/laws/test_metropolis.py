@@ -5,8 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from smc_decode.laws.metropolis import accepts, is_low_reward_duplicate, log_acceptance
-from smc_decode.laws.targets import log_ratio
+from smc_decode.laws.metropolis import accepts, draw_cut, is_low_reward_duplicate, log_acceptance
 from tests.enumeration import MODELS
 
 BLOCK = 1
@@ -114,5 +113,15 @@ def test_the_papers_rule_moves_copies_of_low_reward_only():
     assert is_low_reward_duplicate(True, None, 0.5)
 
 
-def test_target_one_at_the_matched_temperature_has_ratio_exactly_zero():
-    assert log_ratio("tempered", 2.0, [], [], [], matched=True) == 0.0
+def test_every_number_of_tokens_but_all_is_as_likely_to_be_kept():
+    rng = np.random.default_rng(0)
+    counts = np.bincount([draw_cut(4, rng) for _ in range(8000)], minlength=4)
+    assert counts / 8000 == pytest.approx([0.25] * 4, abs=0.02)
+    assert draw_cut(1, rng) == 0
+
+
+def test_acceptance_is_the_ratio_of_the_targets_times_that_of_the_lengths():
+    assert log_acceptance(-3.0, -1.0, 5, 2) == pytest.approx(-2.0 + math.log(2 / 5))
+    assert log_acceptance(-1.0, -1.5, 4, 2) == pytest.approx(0.5 + math.log(2 / 4))
+    assert log_acceptance(-1.0, -3.0, 2, 4) == 0.0
+    assert log_acceptance(-math.inf, -math.inf, 2, 2) == -math.inf

@@ -71,7 +71,7 @@ def no_engine(resources: Resources, options: Mapping[str, Any]) -> str:
     """``missing`` of what asks the generator."""
     if resources.engine is None:
         return "no engine is running"
-    return "" if hasattr(resources.engine, "label_logprobs") else "the engine gives no log-probabilities of labels"
+    return "" if resources.engine.info.labels else "the engine gives no log-probabilities of labels"
 
 
 def no_model(resources: Resources, options: Mapping[str, Any]) -> str:

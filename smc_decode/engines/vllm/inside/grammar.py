@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from cachetools import LRUCache  # vLLM brings it
 
-_MOST_GRAMMARS = 64
+_MAX_GRAMMARS = 64
 
 
 class GrammarMask:
@@ -57,7 +57,7 @@ class GrammarCompiler:
         self._trust_remote_code = trust_remote_code
         self._vocab_size = vocab_size
         self._compiler: Any = None
-        self._compiled: LRUCache[str, Any] = LRUCache(_MOST_GRAMMARS)
+        self._compiled: LRUCache[str, Any] = LRUCache(_MAX_GRAMMARS)
 
     def compile(self, specification: dict[str, Any]) -> Any:
         """Raises ValueError for a specification that is no grammar."""
