@@ -8,8 +8,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from benchmarks.problems import PromptForm
 from smc_decode.validation import problem_of
+
+from .problems import PromptForm
 
 
 class SettingsError(ValueError):

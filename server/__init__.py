@@ -3,7 +3,7 @@
 from smc_decode.moved import MovedModules
 
 MovedModules(
-    "server",
+    __name__,
     {
         "admission": "edge.admission",
         "auth": "edge.auth",

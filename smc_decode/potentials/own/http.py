@@ -13,10 +13,9 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import httpx
 from pydantic import Field, field_validator
 
 from smc_decode.backoff import asked_seconds, delay_seconds
@@ -24,7 +23,10 @@ from smc_decode.potentials.base import Prefix, Reward, RewardFailure, RewardSour
 from smc_decode.potentials.cache import gather
 from smc_decode.potentials.declaration import Kind, Resources
 from smc_decode.potentials.function import as_reward
-from smc_decode.potentials.options import Finite, Options, RewardConfigError, RewardRequest
+from smc_decode.potentials.options import Finite, Options, RewardConfigError, RewardRequest, require
+
+if TYPE_CHECKING:
+    import httpx
 
 REPEATABLE = frozenset({429, 502, 503, 504})
 MAX_ANSWER_BYTES = 8 << 20
@@ -99,7 +101,7 @@ class RewardService:
         self.options = options
         self.breaker = CircuitBreaker(options.breaker_failures, options.breaker_seconds)
         self._places = asyncio.Semaphore(options.parallel)
-        self._client = httpx.AsyncClient(
+        self._client: httpx.AsyncClient = require("httpx", "remote").AsyncClient(
             headers=headers, timeout=options.timeout, follow_redirects=False, trust_env=False, transport=transport
         )
 
@@ -125,6 +127,8 @@ class RewardService:
         raise RewardFailure("the reward service failed")
 
     async def _post(self, body: Mapping[str, Any]) -> Any:
+        import httpx
+
         try:
             async with (
                 asyncio.timeout(self.options.timeout),

@@ -44,6 +44,7 @@ class PartialBlocks:
 
     def __init__(self, max_entries: int = _MAX_ENTRIES) -> None:
         self._most = max_entries
+        # by age, not by use, and with a second index to keep in step: no cache of a library's
         self._by_block: OrderedDict[int, Entry] = OrderedDict()
         self._by_start: dict[int, Entry] = {}
 
