@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import select
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from io import FileIO
 from typing import NamedTuple
 
@@ -149,19 +149,30 @@ def exchange_streams(
             if room < 0:
                 return b"".join(parts), False
         if not to_script.closed and to_script.fileno() in ready:
-            try:
-                pending = pending[to_script.write(pending[:CHUNK]) or 0 :]
-            except BrokenPipeError:  # it does not want the rest
-                pending = pending[:0]
+            pending = _written(to_script, pending)
             if not pending:
                 poll.unregister(to_script)
                 to_script.close()
 
 
+def _written(to_script: FileIO, pending: memoryview) -> memoryview:
+    """What is left to write after one write."""
+    try:
+        return pending[to_script.write(pending[:CHUNK]) or 0 :]
+    except BrokenPipeError:  # it does not want the rest
+        return pending[:0]
+
+
 def run_script(
-    channel: Channel, to_script: FileIO, from_script: FileIO, stdin: str, max_output: int, deadline: float
+    channel: Channel,
+    to_script: FileIO,
+    from_script: FileIO,
+    stdin: str,
+    max_output: int,
+    deadline: float,
+    exit_status: Callable[[], int | None],
 ) -> ScriptOutcome:
-    """See a script, which has been sent, through to its end."""
+    """See a script, which has been sent, through to its end. ``exit_status``: of its process, once that has gone."""
     data = stdin.encode("utf-8", "surrogatepass")
     output, ended = exchange_streams(to_script, from_script, data, max_output, deadline)
     text = output.decode("utf-8", "replace")
@@ -172,6 +183,8 @@ def run_script(
     except ChannelTimeout:
         return ScriptOutcome("timeout", text, "the script took too long")
     except ChannelClosed:
+        if exit_status() == 0:  # os._exit(0)
+            return ScriptOutcome("ended", text)
         return ScriptOutcome("crashed", text, "the script ended its process")
     match end:
         case ("ended",):

@@ -219,7 +219,9 @@ class Sandbox:
             deadline = time.monotonic() + seconds
             with contextlib.suppress(ChannelClosed):
                 channel.send(("script", source), deadline)
-            return run_script(channel, to_script, from_script, stdin, self.limits.output_bytes, deadline)
+            return run_script(
+                channel, to_script, from_script, stdin, self.limits.output_bytes, deadline, box.exit_status
+            )
 
     async def arun_tests(self, prompt: str, completion: str, test: str, entry_point: str, timeout: float) -> Verdict:
         """`run_tests` for asyncio."""

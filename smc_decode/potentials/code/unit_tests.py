@@ -1,6 +1,6 @@
 """Unit tests as a reward: r = 0.3 · syntax + 0.7 · (share of assertions that pass), the weights of arXiv 2604.16453.
 
-A prefix is judged by what is certain already. An unfinished function is closed by cuts (``code_prefix``) and run:
+A prefix is judged by what is certain already. An unfinished function is closed by cuts (``program``) and run:
 an assertion whose calls return before a cut is decided, and one that is not counts ``pending``. So an unfinished one
 that can still be right never scores below a finished wrong one, a wrong early return shows at once, and a function that
 has ended has its final score though its sequence goes on. With the telescoping kind prefix scores are twists: only the
@@ -16,18 +16,20 @@ from typing import Any, Literal, Protocol
 
 from pydantic import Field, model_validator
 
-from smc_decode.potentials.base import PotentialError, Prefix, Reward, RewardFailure
+from smc_decode.potentials.base import PotentialError, Prefix, Reward, RewardFailure, RewardSource
 from smc_decode.potentials.cache import ContentCache, content_key, gather
 from smc_decode.potentials.code.probes import behaviour_of
 from smc_decode.potentials.code.program import (
     CUT,
     Program,
+    asserts_in,
     code_of_prompt,
     infer_entry_point,
     parse,
     read_program,
 )
-from smc_decode.potentials.options import Finite, Options, RewardRequest, RewardRequestError, Share, text_of
+from smc_decode.potentials.declaration import Kind, no_sandbox
+from smc_decode.potentials.options import Finite, Options, RewardRequest, RewardRequestError, Share
 from smc_decode.sandbox import refuse_tests
 from smc_decode.sandbox.results import (
     AssertionOutcome,
@@ -133,19 +135,16 @@ class CodeTask:
 
 def code_task(options: CodeOptions, request: RewardRequest, tests: Sequence[str] = ()) -> CodeTask:
     """The task of a request. Raises RewardRequestError when no entry point is given or found."""
-    text = request.task if options.prompt is None else options.prompt
-    prompt = code_of_prompt(text)
-    entry_point = options.entry_point or infer_entry_point(prompt, tests)
+    task = request.task if options.prompt is None else options.prompt
+    prompt = code_of_prompt(task)
+    entry_point = options.entry_point or infer_entry_point(prompt, tests or asserts_in(task))
     if not entry_point:
         raise RewardRequestError(
             "no function was found in the prompt or the tests: give smc.reward.params.entry_point",
             "smc.reward.params.entry_point",
         )
     chat = request.messages is not None if options.answer == "auto" else options.answer == "message"
-    lead = ""
-    if request.continues_assistant and request.messages:
-        lead = text_of(request.messages[-1].get("content"))
-    return CodeTask(prompt, entry_point, chat, lead, text)
+    return CodeTask(prompt, entry_point, chat, request.lead, task)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,12 +162,8 @@ class Tally:
         return (self.passed + pending * self.undecided) / self.total if self.total else pending
 
 
-class UnitTests:
+class UnitTests(RewardSource):
     """The reward source. ``tests`` as ``Sandbox.run_assertions`` takes them. The cache may be shared."""
-
-    prefixes = True
-    cacheable = True
-    needs_logprobs = False
 
     def __init__(
         self,
@@ -255,18 +250,21 @@ class UnitTests:
             "passed": 0, "undecided": None, "total": None,
         }  # fmt: skip
         if not program.syntax:
-            return Reward(0.0, {**detail, "note": "no valid Python"}, at_most=0.0)
+            lost = program.ended or not program.mendable
+            return Reward(0.0, {**detail, "note": "no valid Python"}, at_most=0.0 if lost else 1.0)
         if tally is None:
-            share, most = (0.0, 0.0) if program.complete else (self.options.pending, 1.0)
+            share = 0.0 if program.complete else self.options.pending
         else:
-            share, most = tally.share(self.options.pending), tally.share(1.0)
+            share = tally.share(self.options.pending)
             detail |= {"passed": tally.passed, "undecided": tally.undecided, "total": tally.total}
             if tally.note and program.ended:
                 detail["note"] = tally.note
             if tally.behaviour:
                 detail["behaviour"] = tally.behaviour
         weight = self.options.syntax_weight
-        return Reward(weight + (1.0 - weight) * share, detail, weight + (1.0 - weight) * most)
+        value = weight + (1.0 - weight) * share
+        # as long as there is text to come it may define the function anew, and the last definition counts
+        return Reward(value, detail, value if program.ended else 1.0)
 
 
 def create(
@@ -293,3 +291,17 @@ def create(
         where = param if isinstance(tests, str) else f"{param}.{number}"
         raise RewardRequestError(f"{where}: {why}", where, "invalid_reward")
     return UnitTests(task, tests, sandbox, options, name=name, cache=cache, param=param)
+
+
+CODE_PARAMS = ("prompt", "entry_point", "answer", "syntax_weight", "pending", "run_prefixes")
+
+KIND = Kind(
+    "Share of unit tests passed in the sandbox, and valid syntax (weight 0.3)",
+    UnitTestOptions,
+    lambda options, context: create(
+        options, context.request, context.resources.sandbox, name=context.name, cache=context.cache()
+    ),
+    request_params=("test", "tests", *CODE_PARAMS),
+    code_params=("test", "tests", "prompt"),
+    missing=no_sandbox,
+)
