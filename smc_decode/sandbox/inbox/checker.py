@@ -8,7 +8,7 @@ import _signal  # type: ignore[import-not-found]
 import os
 from time import monotonic
 
-from . import reach, rewrite, running
+from . import reach, rewrite, running, syntax
 from .candidate import Candidate, CandidateFault, TestFault
 from .channel import MAX_ANSWER, MAX_OBJECTS, MAX_REQUEST, Channel, ChannelClosed, ChannelTimeout
 from .names import Names
@@ -93,7 +93,7 @@ class _Judging:
 
     def __init__(self, job: Job, runner: Channel) -> None:
         self._job = job
-        helpers = _helpers(job.prompt)
+        helpers = _helpers(job)
         self._tests = _prepare(job, helpers)
         valid = [test for test in self._tests if not isinstance(test, str)]
         mentions = {name for test in valid for name in test.mentions}
@@ -172,13 +172,24 @@ class _Judging:
         return recorder.holds(index)
 
 
-def _helpers(prompt: str) -> "Helpers | None":
-    """What the prompt defines, where a test may use it."""
-    if not prompt.strip():
+def _helpers(job: Job) -> "Helpers | None":
+    """What the prompt defines, where a test may use it: to look is to import `re`, a third of what a verdict costs."""
+    if not job.prompt.strip() or ("class " not in job.prompt and not _free(job)):
         return None
     from .prompt import Helpers
 
-    return Helpers(prompt)
+    return Helpers(job.prompt)
+
+
+def _free(job: Job) -> set[str]:
+    """Names that the tests do not define themselves, beside the program's."""
+    free: set[str] = set()
+    for source in job.tests:
+        try:
+            free |= syntax.free_names(syntax.parse(source, "<test>"))
+        except reach.FAULTS:
+            continue
+    return free - {job.entry.partition(".")[0], "candidate"}
 
 
 def _prepare(job: Job, helpers: "Helpers | None") -> list["rewrite.Rewritten | str"]:
