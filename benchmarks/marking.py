@@ -14,10 +14,11 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, Protocol
 
-from benchmarks.problems import Problem, PromptForm
-from benchmarks.prompts import program_of
 from smc_decode.answers.extractors import boxed
 from smc_decode.sandbox import Sandbox
+
+from .problems import Problem, PromptForm
+from .prompts import program_of
 
 TEST_SECONDS = 5.0
 MATH_SECONDS = 20.0

@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from smc_decode.engines.base import Shaping
 from smc_decode.laws.targets import TARGETS
+from smc_decode.shaping import (
+    SHAPING_FIELDS,
+    AdditivePenalty,
+    Finite,
+    MinP,
+    MinTokens,
+    RepetitionPenalty,
+    Shaping,
+    TopK,
+    TopP,
+    matched,
+)
 
 RejuvenationMode = Literal["exact", "corrected", "paper"]
-
-Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class _Part(BaseModel):
@@ -27,7 +36,8 @@ class Lookahead(_Part):
     potential's scale. ``reuse``: a rollout becomes the next block, where that is exact (rollouts drawn at the
     proposal temperature). ``choice``: which rollout (``uniform``, or ``weighted`` by its value).
     ``min_rollouts``: draw only so many where they agree to within ``agreement`` (relative spread).
-    ``early_stop``: end the run when one answer holds this share of the anytime posterior.
+    ``early_stop``: end the run when one answer holds this share of the anytime posterior. ``recycle``: the weighted
+    rollouts of every block are answers of the final population (where that is exact: :attr:`SMCConfig.recycles`).
     """
 
     rollouts: int = Field(0, ge=0, le=64)
@@ -39,6 +49,7 @@ class Lookahead(_Part):
     min_rollouts: int | None = Field(None, ge=1)
     agreement: Finite = Field(0.1, ge=0)
     early_stop: Finite | None = Field(None, gt=0, le=1)
+    recycle: bool = True
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -114,7 +125,7 @@ class SMCConfig(_Part):
     rejuvenation: Rejuvenation = Rejuvenation()
     bridge: Bridge = Bridge()
     selection: str = "sample"
-    extractor: Literal["tokens", "text", "boxed", "code", "behaviour"] = "tokens"
+    extractor: str = "tokens"
     n_sweeps: int = Field(1, ge=1, le=100)
     first_pass_size: int | None = Field(None, ge=1)
     stop_at_reward: Finite | None = None
@@ -122,28 +133,34 @@ class SMCConfig(_Part):
     max_total_tokens: int | None = Field(None, ge=1)
     deadline_s: Finite | None = Field(None, gt=0)
 
-    # The distribution's shape: part of the target and of the proposal alike.
-    top_k: int = Field(0, ge=0)
-    top_p: Finite = Field(1.0, gt=0, le=1)
-    min_p: Finite = Field(0.0, ge=0, le=1)
-    repetition_penalty: Finite = Field(1.0, gt=0)
-    presence_penalty: Finite = Field(0.0, ge=-2, le=2)
-    frequency_penalty: Finite = Field(0.0, ge=-2, le=2)
-    logit_bias: dict[int, float] = Field(default_factory=dict)
-    min_tokens: int = Field(0, ge=0)
+    # The fields of Shaping, flat.
+    top_k: TopK = 0
+    top_p: TopP = 1.0
+    min_p: MinP = 0.0
+    repetition_penalty: RepetitionPenalty = 1.0
+    presence_penalty: AdditivePenalty = 0.0
+    frequency_penalty: AdditivePenalty = 0.0
+    logit_bias: dict[int, Finite] = Field(default_factory=dict)
+    min_tokens: MinTokens = 0
     ignore_eos: bool = False
+    grammar: dict[str, object] | None = None
+
     stop_token_ids: tuple[int, ...] = ()
     stop: tuple[str, ...] = ()
-    grammar: dict[str, object] | None = None
 
     @field_validator("resampling")
     @classmethod
     def _known_scheme(cls, name: str) -> str:
         from smc_decode.laws.resampling import SCHEMES
 
-        if name not in SCHEMES:
-            raise ValueError(f"unknown resampling {name!r}; allowed: {', '.join(sorted(SCHEMES))}")
-        return name
+        return SCHEMES.check(name)
+
+    @field_validator("extractor")
+    @classmethod
+    def _known_extractor(cls, name: str) -> str:
+        from smc_decode.answers.extractors import check_extractor
+
+        return check_extractor(name)
 
     @field_validator("target")
     @classmethod
@@ -217,9 +234,26 @@ class SMCConfig(_Part):
         return len(self.pass_sizes) + self.n_sweeps - 1
 
     @property
+    def recycles(self) -> bool:
+        """Whether rollouts are answers of the final population.
+
+        Not with a horizon, which leaves them incomplete; not where a conditional pass needs a particle's own path; and
+        not in ``paper`` mode, which is as published.
+        """
+        published = self.rejuvenation.steps > 0 and self.rejuvenation.mode == "paper"
+        look = self.lookahead
+        return look.recycle and look.rollouts > 0 and look.horizon is None and self.n_sweeps == 1 and not published
+
+    @property
     def temperature(self) -> float:
         """The proposal temperature tau: ``proposal_temperature``, or 1/alpha."""
         return 1.0 / self.alpha if self.proposal_temperature is None else self.proposal_temperature
+
+    @property
+    def rollout_temperature(self) -> float:
+        """The temperature that rollouts are drawn at: the proposal's, unless there is one of their own."""
+        own = self.lookahead.temperature
+        return self.temperature if own is None else own
 
     @property
     def locally_matched(self) -> bool:
@@ -228,19 +262,9 @@ class SMCConfig(_Part):
 
     def matches(self, temperature: float) -> bool:
         """Whether a proposal at this temperature is p^alpha, normalised."""
-        return abs(self.alpha * temperature - 1.0) < 1e-12
+        return matched(self.alpha, temperature)
 
     @property
     def shaping(self) -> Shaping:
-        return Shaping(
-            top_k=self.top_k,
-            top_p=self.top_p,
-            min_p=self.min_p,
-            repetition_penalty=self.repetition_penalty,
-            presence_penalty=self.presence_penalty,
-            frequency_penalty=self.frequency_penalty,
-            logit_bias=dict(self.logit_bias),
-            min_tokens=self.min_tokens,
-            ignore_eos=self.ignore_eos,
-            grammar=self.grammar,
-        )
+        """What reshapes the model's law, in the target and in the proposal alike."""
+        return Shaping(**{name: getattr(self, name) for name in SHAPING_FIELDS})

@@ -3,7 +3,8 @@
 ``text``: the text, spaces and case of no account. ``boxed``: the value in the last ``\\boxed{}`` (or after a last
 ``####`` or "the answer is"), so that 1/2, 0.5 and \\frac12 agree; plain numbers are read here, other LaTeX by
 math-verify in a worker process under a time limit, and what that cannot read is compared as text. ``code``: the
-syntax tree of the code, layout, comments and docstrings aside. None: the text has no such answer.
+syntax tree of the code, layout, comments and docstrings aside. None: the text has no such answer. Packages add theirs
+with an entry point in the group ``smc_decode.extractors``.
 """
 
 from __future__ import annotations
@@ -15,6 +16,13 @@ from collections.abc import Callable, Hashable
 from fractions import Fraction
 from functools import lru_cache
 
+from smc_decode.registry import Registry, UnknownName
+
+Extractor = Callable[[str], Hashable | None]
+EXTRACTORS: Registry[Extractor] = Registry("extractor", group="smc_decode.extractors")
+WITHOUT_TEXT = ("tokens", "behaviour")
+"""Further names that a configuration takes: what they compare is not in the text (``answers/selection.py``)."""
+
 LATEX_SECONDS = 2.0
 MAX_BOXED = 2_000
 
@@ -24,17 +32,20 @@ _FRACTION = re.compile(r"(-?)\\[dt]?frac\{?(-?\d+)\}?\{?(\d+)\}?|(-?\d+)/(\d+)")
 _WRAPPED = re.compile(r"\\(?:text|mathrm|textbf|mathbf|mbox|boxed|fbox)\s*\{([^{}]*)\}")
 
 
+@EXTRACTORS.register("text")
 def extract_text(text: str) -> Hashable | None:
     """The text in one normal form of Unicode, without case and runs of spaces."""
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split()) or None
 
 
+@EXTRACTORS.register("boxed")
 def extract_boxed(text: str) -> Hashable | None:
     """The mathematical value of the final answer, as a canonical text."""
     found = boxed(text)
     return None if found is None else canonical_value(found)
 
 
+@EXTRACTORS.register("code")
 def extract_code(text: str) -> Hashable | None:
     """The syntax tree of the code (of the fenced block if there is one), without docstrings and comments."""
     from smc_decode.potentials.code.program import fenced_code, parse
@@ -60,11 +71,15 @@ def extract_code(text: str) -> Hashable | None:
         return extract_text(text)
 
 
-EXTRACTORS: dict[str, Callable[[str], Hashable | None]] = {
-    "text": extract_text,
-    "boxed": extract_boxed,
-    "code": extract_code,
-}
+def check_extractor(name: str) -> str:
+    """``name``, if a configuration may have it. Raises RegistryError."""
+    if name in WITHOUT_TEXT:
+        return name
+    try:
+        return EXTRACTORS.check(name)
+    except UnknownName:
+        allowed = ", ".join(sorted([*EXTRACTORS, *WITHOUT_TEXT]))
+        raise UnknownName(f"unknown extractor {name!r}; allowed: {allowed}") from None
 
 
 def boxed(text: str) -> str | None:

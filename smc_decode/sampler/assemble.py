@@ -12,6 +12,7 @@ from smc_decode.sampler.context import RunContext
 from smc_decode.sampler.extend import Extend, Start, as_it_is, from_own_end
 from smc_decode.sampler.lookahead import LookAhead, Rollouts, TakeRollouts
 from smc_decode.sampler.moves import MOVES, Move
+from smc_decode.sampler.recycle import Recycle
 from smc_decode.sampler.resample import Resample, ResampleConditionally
 from smc_decode.sampler.smc_pass import Algorithm, AsyncStep
 from smc_decode.sampler.state import Extension, LiveParticle, State, Step
@@ -29,6 +30,7 @@ class Parts:
 
     context: RunContext
     rollouts: Rollouts | None
+    recycle: Recycle | None
     moves: Sequence[Move]
     tempering: Tempering | None
     set_aside: SetAside | None
@@ -38,11 +40,12 @@ class Parts:
         """The parts that the run's configuration asks for."""
         config = context.config
         rollouts = Rollouts(context) if config.lookahead.rollouts else None
+        recycle = Recycle(config, rollouts, context.n_blocks) if rollouts is not None and config.recycles else None
         moves = MOVES[config.rejuvenation.move](context, rollouts) if config.rejuvenation.steps else ()
         tempering = Tempering(context) if config.bridge.alpha or config.bridge.reward else None
         search = config.stop_at_reward is not None and config.first_pass_size is not None
         set_aside = SetAside(config.stop_at_reward) if search and config.stop_at_reward is not None else None
-        return cls(context, rollouts, moves, tempering, set_aside)
+        return cls(context, rollouts, recycle, moves, tempering, set_aside)
 
     @property
     def first_level(self) -> float:
@@ -73,6 +76,7 @@ class Parts:
             score=Score(context),
             look_ahead=self._look_ahead(),
             weigh=Weigh(context, self.tempering),
+            recycle=self.recycle or nothing,
             stop=AnyOf(self.stop_rules(early_stop)),
             resample=Resample(context),
             moves=self.moves,
@@ -103,7 +107,7 @@ class Parts:
                 if early_stop is not None
                 else answer_key("tokens", None)
             )
-            rules.append(PosteriorDecided(self.rollouts, early_stop, key))
+            rules.append(PosteriorDecided(self.rollouts, early_stop, key, recycling=self.recycle is not None))
         return rules
 
     def hopeless(self, trajectory: Trajectory) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -31,7 +32,7 @@ class Close:
 
 
 class Commit:
-    """Tells the prefix that every living particle shares, where nothing can change it any more.
+    """Tells the prefix that every possible answer shares, where nothing can change it any more.
 
     ``final``: whether that is so: no move cuts before it, and no other pass follows.
     """
@@ -43,4 +44,6 @@ class Commit:
         """The state as it is."""
         if not self._final or state.last:
             return state, None
-        return state, Committed(state.block - 1, common_prefix([p for p in state.particles if p.alive]))
+        shown = [p.trajectory for p in state.particles if p.alive]
+        shown += [trajectory for trajectory, log_weight in state.pool.answers if log_weight > -math.inf]
+        return state, Committed(state.block - 1, common_prefix(shown))

@@ -49,6 +49,8 @@ class Draft:
 
     def continued(self, drawn: Continuation | None) -> Continuation:
         """The whole draw. ``drawn``: what the engine drew after it, its first log q among what was not excluded."""
+        if self is NO_DRAFT and drawn is not None:
+            return drawn
         if drawn is None:
             reason: FinishReason = self.ends or "length"
             return Continuation([*self.token_ids], [*self.logprobs], [*self.proposal_logprobs], [], reason)

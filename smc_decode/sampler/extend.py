@@ -77,13 +77,12 @@ class Extend:
             trajectory, sequence = extensions[i].trajectory, extensions[i].sequence
             if id(sequence) in used or len(trajectory) == 0:  # copies share a sequence until they differ
                 sequence = await context.proposal.fork(sequence, len(trajectory))
-                extensions[i] = replace(extensions[i], sequence=sequence)
             used.add(id(sequence))
             requests.append(DrawRequest(trajectory, sequence, end, noise.seed(i), temperature))
         drawn, cut = await draw(context, requests)
         for number, i in enumerate(wanting):
             if number in drawn:
-                extensions[i] = replace(extensions[i], trajectory=drawn[number])
+                extensions[i] = extensions[i].to(drawn[number], requests[number].sequence)
             else:
                 extensions[i] = replace(extensions[i], dropped=True)
         return extensions, cut

@@ -115,7 +115,7 @@ class Rollouts:
     ) -> list[tuple[Trajectory, LiveSequence]]:
         """(trajectory, sequence, end, slot) continued on a fork of its own, and scored."""
         context = self._context
-        temperature = context.config.temperature if self._look.temperature is None else self._look.temperature
+        temperature = context.config.rollout_temperature
         requests = []
         for trajectory, sequence, end, slot in futures:
             fork = await context.proposal.fork(sequence, len(trajectory))
@@ -148,8 +148,10 @@ class Rollouts:
         """(complete trajectory, unnormalised log-weight): properly weighted for gamma; empty where a rollout is cut
         short.
 
-        A rollout stands for its particle with weight w / L^ * zeta * (future psi) / J: the floor is not in it.
+        A rollout stands for its particle with weight w / L^ * prod m/q * (future psi) / J: the floor is not in it.
         """
+        if not self._context.target.weighs_rollouts:
+            return []
         futures = []
         for particle in population:
             if not particle.alive:
@@ -157,12 +159,14 @@ class Rollouts:
             if particle.trajectory.finished:
                 futures.append((particle.trajectory, particle.log_weight))
                 continue
-            for rollout in particle.rollouts:
+            # How many more there are depends on the values of these.
+            held = particle.rollouts[: self.always_drawn]
+            for rollout in held:
                 if not rollout.trajectory.finished:
                     return []
                 gain = (rollout.trajectory.log_potential or 0.0) - (particle.trajectory.log_potential or 0.0)
-                gain += self._context.target.log_future(rollout.trajectory, len(particle.trajectory))
-                gain -= math.log(len(particle.rollouts))
+                gain += self._context.target.log_rollout_weight(rollout.trajectory, len(particle.trajectory))
+                gain -= math.log(len(held))
                 futures.append((rollout.trajectory, particle.log_weight - particle.log_value + gain))
         return futures
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -23,7 +24,12 @@ async def outcome(parts: Parts, harvest: Harvest, n_draws: int) -> SMCResult:
     context, config = parts.context, parts.context.config
     population = _population(parts, harvest)
     weights = normalise([particle.log_weight for particle in population]).tolist()
-    particles = [_particle(live, weight) for live, weight in zip(population, weights, strict=True)]
+    # A recycled population has another size than the passes had: its log-mean-exp is log Z^ all the same.
+    scale = math.log(len(population) / harvest.size) if parts.recycle is not None else 0.0
+    particles = [
+        _particle(replace(live, log_weight=live.log_weight + scale), weight)
+        for live, weight in zip(population, weights, strict=True)
+    ]
     draws = await _select(parts, particles, n_draws)
     if not harvest.cut_short and config.first_pass_size is not None:
         harvest, particles, draws = await _brought_to_end(parts, harvest, population, particles, draws)
@@ -131,7 +137,13 @@ def _estimates_z(parts: Parts, harvest: Harvest, population: Population) -> bool
 def _inexact(parts: Parts, harvest: Harvest) -> Iterator[str]:
     """Why E[exp(log Z^)] is not Z, or the weights are not proper, said by each part that causes it."""
     config = parts.context.config
-    named = (parts.rollouts, parts.tempering, *parts.moves, *parts.stop_rules(config.lookahead.early_stop))
+    named = (
+        parts.context.scorer,
+        parts.rollouts,
+        parts.tempering,
+        *parts.moves,
+        *parts.stop_rules(config.lookahead.early_stop),
+    )
     for part in named:
         if part is not None and part.inexact is not None:
             yield part.inexact

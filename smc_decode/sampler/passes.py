@@ -14,10 +14,11 @@ from smc_decode.engines.base import LiveSequence
 from smc_decode.errors import AllParticlesDead
 from smc_decode.events import Event, Rejuvenated
 from smc_decode.laws.resampling import multinomial
-from smc_decode.laws.weights import log_mean_exp, normalise
+from smc_decode.laws.weights import log_sum_exp, normalise
 from smc_decode.result import StopCause
 from smc_decode.sampler.assemble import Parts
 from smc_decode.sampler.budget import BudgetSpent
+from smc_decode.sampler.recycle import pooled
 from smc_decode.sampler.smc_pass import Algorithm, smc_pass
 from smc_decode.sampler.state import LiveParticle, Population, State
 from smc_decode.sampler.trajectory import Trajectory
@@ -35,6 +36,7 @@ class Harvest:
         population: what a draw is taken from: the last pass's particles, or, where a budget cut that one short, those
             of the pass before it.
         passes: the particles of each pass that counts.
+        size: how many particles those passes had.
         log_z: the estimate of log Z; of conditional passes only the first counts.
         stopped: why the run ended.
         proposed, accepted: moves, over all passes.
@@ -43,6 +45,7 @@ class Harvest:
     state: State
     population: Population = ()
     passes: tuple[Population, ...] = ()
+    size: int = 0
     log_z: float = -math.inf
     stopped: StopCause = "complete"
     proposed: int = 0
@@ -58,12 +61,12 @@ class Harvest:
         """Whether a budget ended the run."""
         return self.stopped in ("max_total_tokens", "deadline")
 
-    def further(self, state: State, event: Event | None) -> Harvest:
-        """The same, with the pass at work a step further."""
+    def moved(self, event: Event | None) -> Harvest:
+        """The same, with the moves that ``event`` tells of."""
         if not isinstance(event, Rejuvenated):
-            return replace(self, state=state)
+            return self
         proposed, accepted = int(event.proposed.sum()), int(event.accepted.sum())
-        return replace(self, state=state, proposed=self.proposed + proposed, accepted=self.accepted + accepted)
+        return replace(self, proposed=self.proposed + proposed, accepted=self.accepted + accepted)
 
 
 Gathered = tuple[Harvest, Event | None]
@@ -87,7 +90,8 @@ class Schedule:
                 async with aclosing(self._fresh(harvest, size)) as steps:
                     async for harvest, event in steps:
                         yield harvest, event
-        harvest = replace(harvest, log_z=log_mean_exp([particle.log_weight for particle in harvest.drawn]))
+        log_weights = [particle.log_weight for particle in harvest.drawn]
+        harvest = replace(harvest, log_z=log_sum_exp(log_weights) - math.log(harvest.size))
         for _ in range(self._config.n_sweeps - 1):
             if harvest.stopped == "complete":
                 async with aclosing(self._conditional(harvest)) as steps:
@@ -111,16 +115,16 @@ class Schedule:
         """The harvest with the pass that has just ended."""
         state = harvest.state
         alive_before = any(particle.alive for particle in harvest.drawn)
-        if state.dead and not state.set_aside:
-            last = len(harvest.drawn) + len(state.particles) == self._config.n_particles
-            if last and not alive_before:
-                raise AllParticlesDead(state.block, len(state.particles))
+        particles = state.particles if self._parts.recycle is None else pooled(state)
+        size = harvest.size + len(state.particles)
+        lost = not state.set_aside and not any(particle.alive for particle in particles)
+        if lost and size == self._config.n_particles and not alive_before:
+            raise AllParticlesDead(state.block, len(state.particles))
         if harvest.cut_short and alive_before:
             return replace(harvest, population=harvest.passes[-1])  # a part is no match for what is complete
-        particles = state.particles
         if state.set_aside:
             particles = (*(p for p in particles if p.alive), *state.set_aside)
-        return replace(harvest, population=particles, passes=(*harvest.passes, particles))
+        return replace(harvest, population=particles, passes=(*harvest.passes, particles), size=size)
 
     async def _conditional(self, harvest: Harvest) -> AsyncGenerator[Gathered, None]:
         """One step of particle Gibbs: a path drawn from the population is the reference of a conditional pass."""
@@ -146,14 +150,14 @@ class Schedule:
     async def _steps(
         self, harvest: Harvest, algorithm: Algorithm, size: int, level: float
     ) -> AsyncGenerator[Gathered, None]:
-        """A pass from the prompt to its end, or to that of a budget."""
+        """A pass from the prompt to its end, or to that of a budget; the last harvest has its last state."""
         state = State(tuple(LiveParticle(Trajectory(), self._root) for _ in range(size)), level=level)
-        harvest = replace(harvest, state=state)
         try:
             async with aclosing(smc_pass(self._amend(algorithm), state)) as steps:
-                async for state, event in steps:
-                    harvest = harvest.further(state, event)
+                async for state, event in steps:  # noqa: B007 (the last state is the result)
+                    harvest = harvest.moved(event)
                     yield harvest, event
-            yield replace(harvest, stopped=harvest.state.stopped or "complete"), None
+            stopped = state.stopped or "complete"
         except BudgetSpent as spent:
-            yield replace(harvest, stopped=spent.cause), None
+            stopped = spent.cause
+        yield replace(harvest, state=state, stopped=stopped), None

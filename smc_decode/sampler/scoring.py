@@ -6,12 +6,10 @@ import asyncio
 import math
 from collections.abc import Callable, Sequence
 
-from smc_decode.potentials.base import Evaluation, Potential, PotentialError, Prefix, RewardFailure
+from smc_decode.potentials.ask import ask
+from smc_decode.potentials.base import Evaluation, Potential, Prefix, check_log_value, inexact_of, name_of, positive_of
 from smc_decode.result import Usage
 from smc_decode.sampler.trajectory import Trajectory
-
-MAX_LOG = 1e300
-"""A log potential beyond this (either way) would overflow when weights are put together."""
 
 Key = tuple[tuple[int, ...], bool]
 """What a potential's answer depends on: a prefix's tokens, and whether it is complete."""
@@ -65,11 +63,27 @@ class Scorer:
         kind, length = self._kind, len(trajectory)
         if kind == "terminal":
             return [length] if trajectory.finished else []
-        if kind == "telescoping":
+        if self._only_the_last:
             return [length]
         blocks = -(-length // self._block_size)
         known = len(trajectory.log_potentials)
         return [min(k * self._block_size, length) for k in range(known + 1, blocks + 1)]
+
+    @property
+    def inexact(self) -> str | None:
+        """Why there is no fixed target, or None; a reward that fails may say so in the middle of the run."""
+        return None if self._potential is None else inexact_of(self._potential)
+
+    @property
+    def _only_the_last(self) -> bool:
+        """Whether a prefix's product of potentials is what is said of it, whatever was said of its own prefixes."""
+        if self._potential is None or self._potential.kind == "product":
+            return False
+        return self._potential.kind == "terminal" or positive_of(self._potential)
+
+    @property
+    def _who(self) -> str:
+        return "" if self._potential is None else f"the sum over blocks of the potential {name_of(self._potential)!r}"
 
     @property
     def _kind(self) -> str:
@@ -80,13 +94,18 @@ class Scorer:
             total = trajectory.log_potentials[-1] if trajectory.log_potentials else 0.0
             return trajectory.scored(total, trajectory.log_potentials)
         last = answers[-1]
-        if self._kind != "product":
+        if self._only_the_last:
             return trajectory.scored(last.log_value, (), _shown(last, last.log_value), last.detail, last.at_most)
         totals = list(trajectory.log_potentials)
         for answer in answers:
-            totals.append((totals[-1] if totals else 0.0) + answer.log_value)
-            self._check(totals[-1])
+            totals.append(self._total(totals[-1] if totals else 0.0, answer.log_value))
         return trajectory.scored(totals[-1], tuple(totals), _shown(last, totals[-1]), last.detail, last.at_most)
+
+    def _total(self, before: float, log_value: float) -> float:
+        """log of the product of the potentials so far. A value of 0 is final: no later R brings it back (0 * R/0)."""
+        if self._kind == "product":
+            return check_log_value(before + log_value, self._who)
+        return -math.inf if before == -math.inf else log_value
 
     async def _ask(self, questions: Sequence[tuple[Trajectory, int]]) -> list[Evaluation]:
         self._early.clear()
@@ -133,28 +152,7 @@ class Scorer:
         if potential is None or not batch:
             return []
         self._usage.reward_calls += len(batch)
-        try:
-            evaluations = await potential.evaluate(batch)
-        except (PotentialError, RewardFailure):
-            raise
-        except Exception as error:
-            raise PotentialError(f"potential {potential.name!r} raised {type(error).__name__}: {error}") from error
-        if len(evaluations) != len(batch):
-            raise PotentialError(
-                f"potential {potential.name!r} gave {len(evaluations)} values for {len(batch)} prefixes"
-            )
-        for evaluation in evaluations:
-            self._check(evaluation.log_value)
-        return list(evaluations)
-
-    def _check(self, log_value: float) -> None:
-        """A log potential is a number that weights can be made of: the difference of two of them is finite."""
-        if math.isnan(log_value) or log_value == math.inf or -math.inf < log_value < -MAX_LOG or log_value > MAX_LOG:
-            name = "" if self._potential is None else self._potential.name
-            raise PotentialError(
-                f"potential {name!r} gave {log_value}: values, and their sum over the blocks, must be -inf or within "
-                f"{MAX_LOG:g} of 0"
-            )
+        return await ask(potential, batch)
 
     # ---- while the engine works -------------------------------------------------------------------------------
 

@@ -23,6 +23,7 @@ class Algorithm:
     score: AsyncStep
     look_ahead: AsyncStep
     weigh: AsyncStep
+    recycle: AsyncStep
     stop: AsyncStep
     resample: Callable[[State], Step]
     moves: Sequence[Move]
@@ -39,6 +40,7 @@ async def smc_pass(do: Algorithm, state: State) -> AsyncGenerator[Step, None]:
         score       psi_k(x_{1:k})
         look ahead  L^_k(x_{1:k})
         weigh       w *= prod m/q * psi_k * L^_k / L^_{k-1}
+        recycle     the rollouts, weighted, are answers too
         stop?       complete, budget, reward reached, posterior decided
         resample    where ESS < kappa N
         move        x ~ K(x, .), which leaves gamma_k L^_k invariant
@@ -47,7 +49,7 @@ async def smc_pass(do: Algorithm, state: State) -> AsyncGenerator[Step, None]:
     Raises BudgetSpent where a budget ends in the middle of a step: the last state that was yielded holds.
     """
     while not state.over:
-        for step in (do.extend, do.score, do.look_ahead, do.weigh, do.stop):
+        for step in (do.extend, do.score, do.look_ahead, do.weigh, do.recycle, do.stop):
             state, event = await step(state)
             yield state, event
         if state.over:

@@ -79,6 +79,11 @@ class Extension:
     dropped: bool = False
     moved: bool = True
 
+    def to(self, trajectory: Trajectory, sequence: LiveSequence | None = None) -> Extension:
+        """The same extension at another trajectory (one that was drawn further, or scored), before its L^."""
+        sequence = self.sequence if sequence is None else sequence
+        return Extension(trajectory, sequence, self.carried, self.log_correction, moved=self.moved)
+
 
 @dataclass(frozen=True, slots=True)
 class BlockRecord:
@@ -87,6 +92,15 @@ class BlockRecord:
     ess: float
     ancestors: Indices
     resampled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Complete answers that rollouts brought, with log-weights that have their block's share in them, and the sum of
+    the shares so far."""
+
+    answers: tuple[tuple[Trajectory, float], ...] = ()
+    share: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -102,6 +116,7 @@ class State:
         cut: the budget that ended here, if one did: this block is the last.
         level: how far the target is raised; 1 is the requested one.
         set_aside: particles that a search goes on without.
+        pool: what was recycled so far.
         history: one record for each block that was weighed.
         before: the account when the block began.
         stopped: why the pass is over; None while it is not.
@@ -114,6 +129,7 @@ class State:
     cut: StopCause | None = None
     level: float = 1.0
     set_aside: Population = ()
+    pool: Pool = Pool()
     history: tuple[BlockRecord, ...] = ()
     before: Usage = field(default_factory=Usage)
     stopped: StopCause | None = None
@@ -182,9 +198,9 @@ Step = tuple[State, Event | None]
 """What every step of the algorithm gives: the next state, and what there is to tell of it."""
 
 
-def common_prefix(population: Sequence[LiveParticle]) -> tuple[int, ...]:
-    """The longest prefix that all particles share."""
-    token_ids = [particle.trajectory.token_ids for particle in population]
+def common_prefix(trajectories: Sequence[Trajectory]) -> tuple[int, ...]:
+    """The longest prefix that all trajectories share."""
+    token_ids = [trajectory.token_ids for trajectory in trajectories]
     low, high = min(token_ids), max(token_ids)
     for i, (a, b) in enumerate(zip(low, high, strict=False)):
         if a != b:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -69,11 +69,15 @@ class Trajectory:
         at_most: float = math.inf,
     ) -> Trajectory:
         """The same trajectory with what its potential said."""
-        return replace(
-            self,
-            log_potential=log_potential,
-            log_potentials=log_potentials,
-            reward=reward,
-            detail=detail or {},
-            at_most=at_most,
+        return Trajectory(  # by hand: dataclasses.replace is half of a toy run's time
+            self.token_ids,
+            self.logprobs,
+            self.proposal_logprobs,
+            self.log_z,
+            self.finish_reason,
+            log_potential,
+            log_potentials,
+            reward,
+            detail or {},
+            at_most,
         )

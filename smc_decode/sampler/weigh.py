@@ -27,7 +27,7 @@ class Score:
         async with self._context.budget.limit(grace=state.cut == "deadline"):
             scored = await self._context.scorer.score([extensions[i].trajectory for i in asked])
         for i, trajectory in zip(asked, scored, strict=True):
-            extensions[i] = replace(extensions[i], trajectory=trajectory)
+            extensions[i] = extensions[i].to(trajectory)
         return replace(state, extensions=tuple(extensions)), None
 
 

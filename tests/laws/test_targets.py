@@ -33,6 +33,23 @@ def test_the_ratio_is_the_targets_transitions_over_the_proposals(name):
         assert ratio == pytest.approx(log_m - sum(log_q), abs=1e-9)
 
 
+LISTS = ([-1.0, -0.5, -2.0], [-0.25, -1.0, -1.5], [-0.125, -0.5, 0.25])
+"""log p, log q and log z of three tokens, which no model ever gave together: each formula has a value of its own."""
+
+
+@pytest.mark.parametrize(
+    ("target", "matched", "value"),
+    [
+        ("tempered", True, 0.0),  # exactly, whatever the numbers are: nothing is asked of the engine
+        ("tempered", False, 2.0 * -3.5 + 0.375 + 2.75),
+        ("powered", True, 2.0 * -3.5 + 2.75),
+        ("powered", False, 2.0 * -3.5 + 2.75),
+    ],
+)
+def test_the_ratio_takes_of_the_lists_what_its_target_has(target, matched, value):
+    assert log_ratio(target, 2.0, *LISTS, matched=matched) == value
+
+
 @pytest.mark.parametrize("name", ["powered-eos-product", "powered-top-k"])
 def test_log_z_follows_from_raw_and_proposal_log_probabilities_where_tau_is_one_over_alpha(name):
     model = MODELS[name]

@@ -56,6 +56,9 @@ CASES += [
     ("tempered-top-k-unmatched", "moves"),
 ]
 
+# One model after the other: the cases of a model share its reference, and neighbours run in one process.
+CASES.sort(key=lambda case: list(MODELS).index(case[0]))
+
 REFERENCE: dict[str, float] = {}
 
 

@@ -15,10 +15,11 @@ from typing import Any, Literal, Protocol
 
 from pydantic import Field, model_validator
 
-from smc_decode.potentials.base import Prefix, Reward, RewardFailure
+from smc_decode.potentials.base import Prefix, Reward, RewardFailure, RewardSource
 from smc_decode.potentials.cache import ContentCache, content_key, gather
 from smc_decode.potentials.code.program import Program, read_program
 from smc_decode.potentials.code.unit_tests import Tally
+from smc_decode.potentials.declaration import Kind, no_sandbox
 from smc_decode.potentials.options import Finite, Options, RewardRequest, Share
 from smc_decode.sandbox.results import SandboxError, SandboxUnavailable, ScriptOutcome
 
@@ -58,12 +59,8 @@ class StdinTestOptions(Options):
         return self
 
 
-class StdinTests:
+class StdinTests(RewardSource):
     """The reward source. The cache may be shared."""
-
-    prefixes = True
-    cacheable = True
-    needs_logprobs = False
 
     def __init__(
         self,
@@ -169,3 +166,15 @@ def _same(got: str, expected: str, tolerance: float) -> bool:
         except ValueError:
             return False
     return True
+
+
+KIND = Kind(
+    "Share of input/output cases that a program passes in the sandbox, and valid syntax (weight 0.3)",
+    StdinTestOptions,
+    lambda options, context: StdinTests(
+        options, context.request, context.resources.sandbox, name=context.name, cache=context.cache()
+    ),
+    request_params=("cases", "answer", "syntax_weight", "pending", "run_prefixes", "tolerance"),
+    code_params=("answer=continuation",),
+    missing=no_sandbox,
+)

@@ -14,9 +14,10 @@ from typing import Any
 from pydantic import Field
 from pydantic_core import from_json
 
-from smc_decode.potentials.base import PotentialError, Prefix, Reward
+from smc_decode.potentials.base import PotentialError, Prefix, Reward, RewardSource
 from smc_decode.potentials.cache import gather
 from smc_decode.potentials.code.program import fenced_code
+from smc_decode.potentials.declaration import Kind
 from smc_decode.potentials.options import Finite, Options, RewardRequestError, Share, require
 from smc_decode.workers.pool import TaskDied, TaskError, WorkerPool
 
@@ -34,12 +35,8 @@ class JsonSchemaOptions(Options):
     timeout: Finite = Field(1.0, gt=0, le=30)
 
 
-class JsonSchema:
+class JsonSchema(RewardSource):
     """The reward source. Raises RewardRequestError for what is no schema."""
-
-    prefixes = True
-    cacheable = True
-    needs_logprobs = False
 
     def __init__(self, options: JsonSchemaOptions, workers: WorkerPool, *, name: str = "json_schema") -> None:
         self.name = name
@@ -141,3 +138,12 @@ def check_schema(schema: dict[str, Any]) -> None:
         raise RewardRequestError(f"{where}: {error.json_path}: {error.message}", where) from error
     except RecursionError as error:
         raise RewardRequestError(f"{where} is nested too deeply", where) from error
+
+
+KIND = Kind(
+    "JSON that meets a schema",
+    JsonSchemaOptions,
+    lambda options, context: JsonSchema(options, context.resources.worker_pool(), name=context.name),
+    request_params=("schema", "fenced", "syntax_weight", "pending"),
+    modules=("jsonschema",),
+)

@@ -17,10 +17,14 @@ from smc_decode.sampler.state import LiveParticle, State, Step
 
 
 class PosteriorDecided:
-    """Reads the weighted rollouts after each block. ``share``: the mass at which an answer is decided; None: never."""
+    """Reads the weighted rollouts after each block, or all that were recycled by then.
 
-    def __init__(self, rollouts: Rollouts, share: float | None, key: Key) -> None:
+    ``share``: the mass at which an answer is decided; None: never.
+    """
+
+    def __init__(self, rollouts: Rollouts, share: float | None, key: Key, *, recycling: bool) -> None:
         self._rollouts = rollouts
+        self._recycling = recycling
         self._share = share
         self._key = key
         self._tokens = answer_key("tokens", None)
@@ -37,10 +41,12 @@ class PosteriorDecided:
         posterior = None if state.last else self._posterior(state, block)
         if posterior is None or not await self._decided(posterior):
             return state, posterior
-        return replace(take_rollouts(state, self._rollouts), stopped="early_stop"), posterior
+        if not self._recycling:
+            state = take_rollouts(state, self._rollouts)
+        return replace(state, stopped="early_stop"), posterior
 
     def _posterior(self, state: State, block: int) -> Posterior | None:
-        futures = self._rollouts.futures(state.particles)
+        futures = list(state.pool.answers) if self._recycling else self._rollouts.futures(state.particles)
         log_weights = [log_weight for _, log_weight in futures]
         if log_sum_exp(log_weights) == -math.inf:
             return None

@@ -11,7 +11,7 @@ import resource
 import sys
 
 from .channel import MAX_ANSWER, MAX_REQUEST, Channel
-from .runner import describe
+from .errors import describe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

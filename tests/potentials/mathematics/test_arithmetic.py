@@ -7,6 +7,7 @@ import pytest
 from smc_decode.potentials.mathematics.arithmetic import Arithmetic, ArithmeticOptions
 from smc_decode.potentials.mathematics.equalities import TooLarge, check, evaluate, find_equalities
 from tests.potentials.answers import answer
+from tests.work import work
 
 
 def verdicts(text: str, finished: bool = True) -> list[bool | None]:
@@ -107,7 +108,11 @@ def test_numbers_that_are_too_large_are_not_worked_out(side):
     ],
 )
 def test_hostile_text_is_read_in_bounded_time(text):
-    find_equalities(text, finished=True)
+    part = work(find_equalities, text[:20_000], finished=True)
+    assert part.steps < 500 * 20_000
+    assert part.cpu_seconds < 60
+    whole = work(find_equalities, text[:40_000], finished=True)
+    assert whole.steps < 2.5 * part.steps + 1_000  # twice the text is twice the work
 
 
 async def test_the_share_of_claims_that_hold(workers):
