@@ -54,6 +54,24 @@ def test_test_source_is_taken_from_local_clients_only_unless_allowed():
     build(catalogue(), "prompt_examples", local=False)
 
 
+@pytest.mark.parametrize(
+    ("name", "params", "param"),
+    [
+        ("unit_tests", {"prompt": "def f(x):\n"}, "prompt"),
+        ("prompt_examples", {"prompt": "def f(x):\n"}, "prompt"),
+        ("stdin_tests", {"cases": [{"stdout": "1"}], "answer": "continuation"}, "answer"),
+    ],
+)
+def test_text_that_becomes_code_is_taken_as_tests_are(name, params, param):
+    with pytest.raises(RewardRequestError, match="--allow-client-tests") as caught:
+        build(catalogue(), name, params=params, local=False)
+    assert caught.value.param == f"smc.reward.params.{param}"
+
+
+def test_a_message_with_a_script_is_no_code_of_the_clients():
+    build(catalogue(), "stdin_tests", params={"cases": [{"stdout": "1"}], "answer": "message"}, local=False)
+
+
 def test_the_operator_sets_defaults_limits_and_what_is_open(tmp_path):
     path = tmp_path / "server.toml"
     path.write_text(

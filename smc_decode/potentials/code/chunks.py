@@ -5,13 +5,13 @@ from __future__ import annotations
 import ast
 import keyword
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 from smc_decode.potentials.code.syntax import STRING, parse, parse_parts
 
-MAX_PARTS = 5_000
+MAX_PARTS = 2_000
 """Top-level statements of a text that does not parse as a whole; what comes after them is not read."""
 
 _TOKEN = re.compile(rf"#[^\n]*|{STRING}|[()\[\]{{}}]|\\\n|\n")
@@ -74,16 +74,28 @@ def parts_of(text: str) -> list[Part]:
     pieces = [(start, text[start:end]) for start, end in pairwise([*starts, len(text)])]
     if starts and text[: starts[0]].strip():  # what stands indented before the first margin
         pieces.insert(0, (0, text[: starts[0]]))
-    asked = [piece for _, piece in pieces if not _is_prose(piece)]
-    trees = iter(parse_parts(asked))
     parts: list[Part] = []
-    for start, piece in pieces:
-        tree = None if _is_prose(piece) else next(trees)
-        if tree is None:
-            parts.append(Part(None, piece, start, start + len(piece)))
-        else:
-            parts += _statements(tree, piece, start)
+    for prose, grouped in groupby(pieces, lambda piece: _is_prose(piece[1])):
+        run = list(grouped)
+        parts += _no_python(run) if prose else _run(run)
     return parts
+
+
+def _no_python(pieces: Iterable[tuple[int, str]]) -> Iterator[Part]:
+    return (Part(None, piece, start, start + len(piece)) for start, piece in pieces)
+
+
+def _run(pieces: list[tuple[int, str]]) -> Iterator[Part]:
+    """Pieces that may be Python: all of them at once, or without the last, which may be unfinished, or one by one."""
+    for last in (len(pieces), len(pieces) - 1):
+        whole = "".join(piece for _, piece in pieces[:last])
+        tree = parse(whole)
+        if tree is not None and last:
+            yield from _statements(tree, whole, pieces[0][0])
+            pieces = pieces[last:]
+            break
+    for (start, piece), tree in zip(pieces, parse_parts([piece for _, piece in pieces]), strict=True):
+        yield from _no_python([(start, piece)]) if tree is None else _statements(tree, piece, start)
 
 
 def _is_prose(piece: str) -> bool:

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import ast
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterator
 
 from smc_decode.potentials.code.syntax import STRING, parse
 
 MAX_PARSED = 100_000
 MAX_VALUE = 5_000
+MAX_SPAN = 3_000
+MAX_CLOSERS = 12
 
 BUILTINS = frozenset(
     [
@@ -42,6 +45,7 @@ _WORDS = {"true": True, "false": False, "none": None, "null": None}
 _INFINITE = {"inf": "inf", "+inf": "inf", "-inf": "-inf", "infinity": "inf", "-infinity": "-inf"}
 _THOUSANDS = re.compile(r"[ \t]*(-?\d{1,3}(?:,\d{3})+)(?![\d,]*\d)(\.\d+)?")
 _DELIMITERS = frozenset(" \t.;,#)—–!/-<(=")
+_CLOSER = re.compile(r"[)\]}]")
 _TOKEN = re.compile(rf"{STRING}|[()\[\]{{}}]")
 _AFTER_VALUE = re.compile(
     r"[ \t]*(?:\Z|[.;#)\n—–!]|,(?![ \t]*[-\d\[({\"'])|//|--|<-|(?<=[ \t])\(|\(\D|=\s*[-\d.]+\s*(?:\Z|\n)"
@@ -55,6 +59,7 @@ class Values:
     def __init__(self, known: Collection[str]) -> None:
         self.known = known
         self._budget = MAX_PARSED
+        self._brackets = Brackets("")
 
     def statement(self, source: str) -> ast.stmt | None:
         """``source`` as one statement."""
@@ -98,13 +103,19 @@ class Values:
                 return value
         return None
 
+    def closers(self, text: str, start: int) -> Iterator[int]:
+        """The positions after each closing bracket, the likeliest first, that an example from ``start`` may end at."""
+        if text is not self._brackets.text:
+            self._brackets = Brackets(text)
+        return self._brackets.closers(start)
+
     def _ends(self, text: str, start: int) -> Iterator[int]:
         line_end = text.find("\n", start)
         line_end = len(text) if line_end < 0 else line_end
         last = min(line_end, start + 500)
         yield from (end for end in range(last, start, -1) if end == last or text[end] in _DELIMITERS)
         if re.match(r"\s*[\[({]", text[start : start + 20]):
-            yield from (end for end in closers(text, start) if end > line_end)
+            yield from (end for end in self.closers(text, start) if end > line_end)
 
     def is_plain(self, node: ast.expr, names: Collection[str] = (), calls: bool = True) -> bool:
         """Whether an expression has literals, calls of known functions and simple arithmetic only. ``names``: further
@@ -136,25 +147,36 @@ class Values:
         return name in BUILTINS or name in MODULES or name in self.known
 
 
-def closers(text: str, start: int) -> Iterator[int]:
-    """The positions after each closing bracket, the likeliest first, in a window that an example may take."""
-    end = min(len(text), start + 3000)
-    likely = None
-    depth = 0
-    for token in _TOKEN.finditer(text, start, end):
-        depth += (token[0] in "([{") - (token[0] in ")]}")
-        if depth == 0 and token[0] in ")]}":
-            likely = token.end()
+class Brackets:
+    """Where the brackets of a text are, and which belong together; one pass."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self._ends = [match.end() for match in _CLOSER.finditer(text)]
+        self._starts: list[int] = []
+        self._closed_at: list[int] = []
+        pairs: list[tuple[int, int]] = []
+        stack: list[int] = []
+        for token in _TOKEN.finditer(text):
+            if token[0] in ("(", "[", "{"):
+                stack.append(token.start())
+            elif token[0] in (")", "]", "}") and stack:
+                pairs.append((stack.pop(), token.end()))
+        for opened, closed in sorted(pairs):
+            self._starts.append(opened)
+            self._closed_at.append(closed)
+
+    def closers(self, start: int) -> Iterator[int]:
+        """The end of the first bracket that opens from ``start`` on, then the ends of the next closing ones."""
+        last = start + MAX_SPAN
+        index = bisect_left(self._starts, start)
+        likely = self._closed_at[index] if index < len(self._starts) else last + 1
+        if likely <= last:
             yield likely
-            break
-    seen = 0
-    for position in range(start, end):
-        if text[position] in ")]}":
-            seen += 1
-            if seen > 60:
-                return
-            if position + 1 != likely:
-                yield position + 1
+        index = bisect_right(self._ends, start)
+        for end in self._ends[index : index + MAX_CLOSERS]:
+            if end <= last and end != likely:
+                yield end
 
 
 def imports_for(node: ast.AST) -> list[str]:

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from smc_decode.potentials.code.doctests import Doctests
 from smc_decode.potentials.code.example import Example, Found, consistent
 from smc_decode.potentials.code.example_text import lines_of
-from smc_decode.potentials.code.example_values import BUILTINS, Values, closers, word_value
+from smc_decode.potentials.code.example_values import BUILTINS, Brackets, Values, word_value
 from smc_decode.potentials.code.prompt_code import asserts_in, infer_entry_point
 from smc_decode.potentials.code.syntax import parse
 
@@ -118,7 +118,7 @@ class _Finder:
 
     def _calls_in(self, text: str, start: int, name: str, bare: bool = False) -> Iterator[Found]:
         """The example that begins at ``start``, if it is one. ``bare``: no sign need stand between call and value."""
-        for end in closers(text, start):
+        for end in self.values.closers(text, start):
             call = self.values.expression(text[start:end])
             if call is None:
                 continue
@@ -234,7 +234,7 @@ def _signature(prompt: str, entry_point: str) -> ast.arguments | None:
     match = re.search(rf"^(?:async\s+)?def\s+{re.escape(entry_point)}\s*\(", prompt, re.MULTILINE)
     if match is None:
         return None
-    for end in closers(prompt, match.start()):
+    for end in Brackets(prompt).closers(match.start()):
         tree = parse(prompt[match.start() : end] + ": pass")
         if tree is not None and isinstance(tree.body[0], (ast.FunctionDef, ast.AsyncFunctionDef)):
             return tree.body[0].args

@@ -75,6 +75,8 @@ def plain_source(text: str) -> str:
 
 def closed_source(code: str) -> str | None:
     """``code``, made whole where its end is open; None for what no continuation makes Python."""
+    if len(code) > MAX_SOURCE:
+        return None
     if parse(code) is not None:
         return code
     lines = closed_lines(code if code.endswith("\n") else code + "\n")

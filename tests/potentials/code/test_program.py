@@ -239,3 +239,35 @@ def test_the_entry_point_is_what_the_tests_call_or_the_prompts_last_function():
     helper = "def poly(x):\n    return x\n\n\ndef root(x):\n    '''...'''\n"
     assert infer_entry_point(helper, ["def check(candidate):\n    assert poly(candidate(1)) == 0"]) == "root"
     assert infer_entry_point("", []) is None
+
+
+def test_code_of_prompt_joins_helpers_of_earlier_fences_and_leaves_tests_out():
+    blocks = ["def g(x):\n    return x\n", "def f(x):\n", "assert f(1) == 1\n"]
+    prompt = "".join(f"Given\n```python\n{block}```\n" for block in blocks)
+    code = code_of_prompt(prompt)
+    assert code == "def g(x):\n    return x\n\ndef f(x):\n"
+    assert infer_entry_point(code) == "f"
+
+
+def test_a_method_of_class_solution_is_the_entry_point_where_the_prompt_has_no_function():
+    assert infer_entry_point("class Solution:\n    def f(self, x):\n        pass\n") == "Solution.f"
+
+
+def test_names_that_a_test_imports_are_not_under_test():
+    assert infer_entry_point("", ["from math import isclose\nassert isclose(third(1), 0.333, abs_tol=0.1)"]) == "third"
+
+
+def test_an_answer_that_ends_in_its_thoughts_is_all_thoughts():
+    text = "<think>\n```python\ndef f(xs):\n    return 8\n```\n"
+    assert read(text, chat=True) == read("<think>", chat=True)
+    assert run(read(text, chat=True, finished=True).source, []) == 8
+
+
+def test_a_redefinition_in_progress_takes_over_from_the_draft():
+    text = "```python\ndef f(xs):\n    return 1\n```\nBetter:\n```python\ndef f(xs):\n    if xs:\n        return 2\n"
+    program = read(text, chat=True)
+    assert program.runnable
+    assert not program.complete
+    assert run(program.source, [1]) == 2
+    with pytest.raises(NotImplementedError, match=CUT):
+        run(program.source, [])

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from smc_decode.potentials import PotentialError, RewardFailure
-from smc_decode.potentials.code.unit_tests import UnitTestOptions, create
+from smc_decode.potentials.code.unit_tests import UnitTestOptions, code_task, create
 from smc_decode.potentials.options import RewardRequest, RewardRequestError, validate
 from smc_decode.sandbox import InvalidTest, SandboxError
 from tests.potentials.answers import FakeSandbox, answer, report
@@ -143,6 +145,14 @@ def test_a_request_without_a_function_is_refused():
         create(
             UnitTestOptions(test="def check(candidate): assert candidate()"), RewardRequest("Hello"), FakeSandbox(None)
         )
+
+
+def test_a_last_assistant_message_is_a_lead_only_where_the_answer_continues_it():
+    messages = ({"role": "user", "content": "Write add(a, b)."}, {"role": "assistant", "content": "Which language?\n"})
+    options = UnitTestOptions(tests=("assert add(1, 2) == 3",), entry_point="add")
+    asked = RewardRequest("", messages)
+    assert code_task(options, asked).lead == ""
+    assert code_task(options, replace(asked, continues=True)).lead == "Which language?\n"
 
 
 @pytest.mark.parametrize(
