@@ -69,7 +69,7 @@ async def chat_prompt(engine: Engine, body: ChatBody) -> Prompt:
     if not token_ids:
         raise invalid("the messages make an empty prompt", "messages", "empty_prompt")
     text = tokenizer.decode(token_ids)
-    return Prompt(tuple(token_ids), text, messages, "messages")
+    return Prompt(tuple(token_ids), text, messages, "messages", bool(body.continue_final_message))
 
 
 def _template_arguments(body: ChatBody) -> dict[str, Any]:

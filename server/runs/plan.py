@@ -6,6 +6,7 @@ give way to keep an ordinary client working is a warning in the answer.
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import secrets
 from collections.abc import Mapping, Sequence
@@ -53,6 +54,8 @@ class Prompt:
     messages: Sequence[Mapping[str, Any]] | None = None
     name: str = "prompt"
     """The field that errors name."""
+    continues: bool = False
+    """The answer goes on with the last message."""
 
 
 @dataclass(frozen=True)
@@ -304,6 +307,9 @@ async def _build_reward(
     catalogue = services.catalogue
     if catalogue is None:
         raise invalid("this server offers no rewards: leave smc.reward out", "smc.reward")
-    request = RewardRequest(prompt_text=prompt.text, messages=prompt.messages, client_is_local=local)
-    potential = catalogue.build(choice.name, choice.params, reward_scale=config.reward_scale, request=request)
+    request = RewardRequest(prompt.text, prompt.messages, local, prompt.continues)
+    # params are client's text, which may take long to read
+    potential = await asyncio.to_thread(
+        catalogue.build, choice.name, choice.params, reward_scale=config.reward_scale, request=request
+    )
     return await potential if inspect.isawaitable(potential) else potential

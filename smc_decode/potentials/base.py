@@ -28,7 +28,7 @@ class Prefix:
     """One prefix to be scored: generated tokens (without the prompt) and whether the sequence is complete.
 
     ``text`` is decoded at most once, and only if somebody asks for it. ``logprobs`` are the base-model
-    log-probabilities of the generated tokens where the run has them.
+    log-probabilities of the generated tokens where the run has them. ``lead``: what the message begins with already.
     """
 
     token_ids: tuple[int, ...]
@@ -37,13 +37,14 @@ class Prefix:
     prompt_text: str = ""
     logprobs: tuple[float, ...] | None = None
     decode: Callable[[Sequence[int]], str] | None = field(default=None, compare=False, repr=False)
+    lead: str = ""
 
     @cached_property
     def text(self) -> str:
-        """The generated text, special tokens left out."""
+        """The message: its beginning and the generated text, special tokens left out."""
         if self.decode is None:
             raise PotentialError("this reward reads text, but the engine has no tokenizer")
-        return self.decode(self.token_ids)
+        return self.lead + self.decode(self.token_ids)
 
 
 @dataclass(frozen=True, slots=True)

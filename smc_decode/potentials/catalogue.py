@@ -24,6 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from smc_decode.potentials.base import Potential, PotentialError, RewardFailure, RewardPotential, RewardSource
 from smc_decode.potentials.kinds import Context, Kind, Resources, all_kinds, close
+from smc_decode.potentials.lead import with_lead
 from smc_decode.potentials.models.judge_models import JudgeModel
 from smc_decode.potentials.models.local_models import LocalRewardModel
 from smc_decode.potentials.options import (
@@ -172,7 +173,7 @@ class RewardCatalogue:
         options = validate(offer.kind.options, {**offer.options, **params}, where)
         context = self._context(name, request, where, depth)
         try:
-            return offer.kind.create(options, context)
+            return with_lead(offer.kind.create(options, context), request.lead)
         except RewardConfigError as error:
             raise RewardRequestError(f"reward {name!r} is not available here: {error}", named) from error
 

@@ -39,11 +39,12 @@ class MissingExtra(ImportError):
 @dataclass(frozen=True)
 class RewardRequest:
     """The request that a reward is built for. ``messages`` is None for a completion; ``client_is_local``: the client is
-    on this machine's loopback."""
+    on this machine's loopback; ``continues``: the answer goes on with the last message (``continue_final_message``)."""
 
     prompt_text: str = ""
     messages: Sequence[Mapping[str, Any]] | None = None
     client_is_local: bool = True
+    continues: bool = False
 
     @property
     def task(self) -> str:
@@ -56,7 +57,12 @@ class RewardRequest:
     @property
     def continues_assistant(self) -> bool:
         """Whether the answer continues a message that the client began for the assistant."""
-        return bool(self.messages) and self.messages is not None and self.messages[-1].get("role") == "assistant"
+        return self.continues and bool(self.messages) and (self.messages or ())[-1].get("role") == "assistant"
+
+    @property
+    def lead(self) -> str:
+        """What the assistant's message begins with already, as the client wrote it; rewards judge the whole message."""
+        return text_of((self.messages or ())[-1].get("content")) if self.continues_assistant else ""
 
 
 def text_of(content: object) -> str:

@@ -41,6 +41,7 @@ class SyntaxAndConfidence:
     """What is left without examples: is it Python so far, and how sure is the model of it?"""
 
     prefixes = True
+    reads_lead = True
     cacheable = True
     needs_logprobs = True
 

@@ -62,6 +62,7 @@ class StdinTests:
     """The reward source. The cache may be shared."""
 
     prefixes = True
+    reads_lead = True
     cacheable = True
     needs_logprobs = False
 

@@ -162,6 +162,7 @@ class UnitTests:
     """The reward source. ``tests`` as ``Sandbox.run_assertions`` takes them. The cache may be shared."""
 
     prefixes = True
+    reads_lead = True
     cacheable = True
     needs_logprobs = False
 

@@ -56,6 +56,7 @@ class Ensemble:
     """The reward source over ``members``: (source, weight)."""
 
     prefixes = True
+    reads_lead = True
 
     def __init__(
         self,
