@@ -105,6 +105,7 @@ def letter(text: str) -> str:
         return alone[1].upper()
     named = {match[1] for match in _NAMED.finditer(bare)}
     first = re.match(r"\s*[(\[*]?\s*([A-D])\s*(?:[).:\]*]|\s[-–—]|$)", bare)
+    first = first or re.match(r"\s*([A-D])\s+is\s+(?:the\s+)?(?:correct|right|answer|best)\b", bare)
     if first is not None and not named:
         named = {first[1]}
     return named.pop().upper() if len(named) == 1 and not _SEVERAL.search(bare) else ""

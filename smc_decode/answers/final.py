@@ -9,16 +9,23 @@ import re
 
 MAX_ANSWER = 2_000
 
-_BOX = re.compile(r"\\f?boxed(?![A-Za-z])\s*|[{}]")
-_BARE = re.compile(r"\\f?boxed(?![A-Za-z])[ \t]*([^\s{}$\\.,;]+|\\[A-Za-z]+)")
+_BOX = re.compile(r"\\(?:boxed|fbox)(?![A-Za-z])\s*|[{}]")
+_BARE = re.compile(r"\\(?:boxed|fbox)(?![A-Za-z])[ \t]*([^\s{}$\\.,;]+|\\[A-Za-z]+)")
 _SAID = re.compile(
     r"\b(?:(?:final|correct)\s+)?(?:answer|option|choice)\s*(?:choice\s*)?(?:is|:|=|would\s+be|must\s+be)(?=[\s:*_$(\\]|$)"
     r"|\bfinal\s+answer\b\s*[*_#:]*\s*$",
     re.IGNORECASE | re.MULTILINE,
 )
-_MATH = re.compile(r"\s*[*_]*\s*(?:\$\$(?P<a>[^$]+)\$\$|\$(?P<b>[^$\n]+)\$|\\\[(?P<c>.{1,2000}?)\\\]|\\\((?P<d>.{1,2000}?)\\\))", re.DOTALL)
-_SENTENCE = re.compile(r"(?:[.!?](?=\s|$)|\n|,\s+(?=(?:as|which|since|because|so|where|and\s+(?:the|this|we))\b))")
-_LEADING = re.compile(r"^(?:(?:simply|just|therefore|thus|then|indeed|exactly|approximately|equal\s+to)\s+)+", re.IGNORECASE)
+_MATH = re.compile(
+    r"\s*[*_]*\s*(?:\$\$(?P<a>(?:\\.|[^$\\])+)\$\$|\$(?P<b>(?:\\.|[^$\\\n])+)\$|\\\[(?P<c>.{1,2000}?)\\\]|\\\((?P<d>.{1,2000}?)\\\))",
+    re.DOTALL,
+)
+_SENTENCE = re.compile(
+    r"(?:(?<!\\)[.!?](?=\s|$)|\n|,\s+(?=(?:as|which|since|because|so|where|and\s+(?:the|this|we))\b))"
+)
+_LEADING = re.compile(
+    r"^(?:(?:simply|just|therefore|thus|then|indeed|exactly|approximately|equal\s+to)\s+)+", re.IGNORECASE
+)
 
 
 def final_answer(text: str) -> str | None:

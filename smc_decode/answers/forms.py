@@ -1,7 +1,8 @@
-"""The form of a final answer: a value, a list or set, a tuple, an interval, a union, a matrix, an equation, or words."""
+"""The form of a final answer: a value, a list or set, a tuple, an interval, a union, a matrix, an equation, words."""
 
 from __future__ import annotations
 
+import itertools
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -17,13 +18,16 @@ Kind = Literal["value", "list", "tuple", "interval", "union", "matrix", "equatio
 
 _STYLE = Style(units=True, variables=True)
 _WRAPPERS = (("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]"))
-_ENDINGS = " \t\n.,;:!"
+_ENDINGS = " \t\n.,;:"
+_BOLD = re.compile(r"\\(?:textbf|mathbf|boldsymbol|bm|displaystyle|boxed|fbox|ensuremath)\s*\{(.*)\}", re.DOTALL)
 _WORDS = re.compile(
     r"(?<![A-Za-z\\{])(and|or|cm|mm|km|kg|mg|ml|ft|oz|lb|hr|yd|mi|am|pm|AM|PM|sq)(?![A-Za-z(}])", re.ASCII
 )
 _INFINITE = Node("const", name="inf")
-_EMPTY = frozenset(["emptyset", "empty set", "the empty set", "no solution", "no solutions", "no real solution", "no real solutions"])
-_REALS = frozenset(["all real numbers", "all reals", "r", "mathbb r", "mathbbr", "the real numbers", "all real x"])
+_EMPTY = frozenset(
+    ["emptyset", "empty set", "the empty set", "no solution", "no solutions", "no real solution", "no real solutions"]
+)
+_REALS = frozenset(["all real numbers", "all reals", "the real numbers", "all real x"])
 _ORDERINGS = {"<": False, ">": False, "<=": True, ">=": True}
 _JOINING = frozenset(["and", "or"])
 _MAX_DEPTH = 8
@@ -46,6 +50,7 @@ def read_form(latex: str) -> Form:
     words = _Words.of(text)
     if words is not None:
         return words
+    text = re.sub(r"(?<=\d)[ ]?:[ ]?(?=\d)", ":", text)
     tokens = tokenize(_WORDS.sub(r"\\text{ \1 }", text), latex=True)
     form = _Reader(tokens, text).read(0, len(tokens), 0)
     return form if form is not None else Form("words", text=plain_words(text))
@@ -53,8 +58,13 @@ def read_form(latex: str) -> Form:
 
 def plain_words(text: str) -> str:
     """Words without layout, case and punctuation; other text without spaces."""
-    text = re.sub(r"\\(?:text\w*|mathrm|mathbf|mathit|mbox|operatorname|left|right|displaystyle|boxed|fbox)(?![A-Za-z])", " ", text)
+    text = re.sub(
+        r"\\(?:text\w*|mathrm|mathbf|mathit|mbox|operatorname|left|right|displaystyle|boxed|fbox)(?![A-Za-z])",
+        " ",
+        text,
+    )
     text = re.sub(r"\\[,;:! ]|[{}$~]", " ", text).casefold()
+    text = re.sub(r"(?<=[a-z])\.(?=[a-z\s]|$)|(?<=\d)(?:st|nd|rd|th)\b", "", text)
     if re.search(r"[\\^_=<>+*/]", text):
         return re.sub(r"\s+", "", text)
     return " ".join(re.sub(r"[^\w\s.:/%-]", " ", text).split()).strip(" .:-")
@@ -65,14 +75,25 @@ def _unwrapped(text: str) -> str:
     before = None
     while before != text:
         before = text
-        text = text.strip().strip("*`").strip(_ENDINGS.replace("!", "")).removesuffix("\\")
+        text = text.strip().strip("*`").rstrip(_ENDINGS).removesuffix("\\").lstrip(":;, ")
+        bold = _BOLD.fullmatch(text)
+        text = bold[1] if bold is not None and _balanced(bold[1]) else text
         for opening, closing in _WRAPPERS:
             inner = text[len(opening) : -len(closing)]
-            if len(text) > len(opening + closing) and text.startswith(opening) and text.endswith(closing):
-                if opening not in inner:
-                    text = inner
-                    break
+            enclosed = text.startswith(opening) and text.endswith(closing) and len(text) > len(opening + closing)
+            if enclosed and opening not in inner:
+                text = inner
+                break
     return text
+
+
+def _balanced(text: str) -> bool:
+    depth = 0
+    for char in text:
+        depth += {"{": 1, "}": -1}.get(char, 0)
+        if depth < 0:
+            return False
+    return depth == 0
 
 
 class _Words:
@@ -83,10 +104,13 @@ class _Words:
         plain = plain_words(text)
         if plain in _EMPTY or re.fullmatch(r"\\(?:emptyset|varnothing)|∅|\\\{\s*\\\}", text):
             return Form("words", text="∅")
-        if plain in _REALS and ("R" in text or "real" in plain):
-            ends = (Form("value", node=Node("neg", (_INFINITE,)), text="-inf"), Form("value", node=_INFINITE, text="inf"))
-            return Form("interval", ends, "()") if plain != "r" or "mathbb" in text or "ℝ" in text else None
-        if re.fullmatch(r"[^\W\d_]", plain) and not re.search(r"[=+*/^\\]", text.replace("\\text", "").replace("\\math", "")):
+        if plain in _REALS or re.fullmatch(r"(?:[a-z]\s*(?:\\in|∈)\s*)?(?:\\mathbb\s*\{?R\}?|ℝ)", text):
+            return _interval(None, None, False, False)
+        if (
+            re.fullmatch(r"[A-Za-z]", plain)
+            and text not in ("i", "e")
+            and not re.search(r"[=+*/^\\]", text.replace("\\text", "").replace("\\math", ""))
+        ):
             return Form("words", text=plain)
         first = re.match(r"[^\W\d_]+", plain)
         if first is None or re.search(r"[\\^_=<>+*/]", plain) or (len(plain) < 3 and "text" not in text):
@@ -96,7 +120,7 @@ class _Words:
 
 def _is_prose(plain: str, text: str) -> bool:
     """Whether it begins with a word, and not with a product of variables or a function."""
-    first = plain.split()[0]
+    first = re.split(r"[^\w']", plain, maxsplit=1)[0]
     if "\\text" in text or "\\mbox" in text or "\\mathrm" in text:
         return text.lstrip(" ({").startswith(("\\text", "\\mbox", "\\mathrm")) and first not in ("or", "and")
     return len(first) >= 3 and "\\" not in text and first not in ("sin", "cos", "tan", "log", "sqrt")
@@ -138,7 +162,7 @@ class _Reader:
 
     def _split(self, start: int, end: int, at: Sequence[int]) -> list[tuple[int, int]]:
         bounds = [start - 1, *at, end]
-        return [(a + 1, b) for a, b in zip(bounds, bounds[1:], strict=False) if b > a + 1]
+        return [(a + 1, b) for a, b in itertools.pairwise(bounds) if b > a + 1]
 
     # -- matrices --
 
@@ -165,7 +189,7 @@ class _Reader:
             if "&" in self._source(self._tokens[index - 1].end, self._tokens[index].start)
         ]
         bounds = [start, *breaks, end]
-        return list(zip(bounds, bounds[1:], strict=False))
+        return list(itertools.pairwise(bounds))
 
     def _source(self, start: int, end: int) -> str:
         return _WORDS.sub(r"\\text{ \1 }", self._text)[start:end]
@@ -184,7 +208,9 @@ class _Reader:
             return None
         found = [form for form in forms if form is not None]
         if len(set(names)) == len(names) > 1 and all(names):
-            return Form("tuple", tuple(form for _, form in sorted(zip(names, found, strict=True), key=lambda each: each[0])))
+            return Form(
+                "tuple", tuple(form for _, form in sorted(zip(names, found, strict=True), key=lambda each: each[0]))
+            )
         if any(form.kind in ("interval", "union") for form in found):
             return self._joined(found, marks)
         return Form("list", tuple(_flat(found)))
@@ -203,7 +229,9 @@ class _Reader:
     def _separates(self, token: Token) -> bool:
         if token.kind == "word":
             return token.text.lower() in _JOINING
-        return (token.kind == "op" and token.text == ",") or (token.kind == "sep" and not token.text.startswith(("begin", "end")))
+        return (token.kind == "op" and token.text == ",") or (
+            token.kind == "sep" and not token.text.startswith(("begin", "end"))
+        )
 
     def _named(self, start: int, end: int) -> tuple[str, int]:
         """The variable that a piece ``x = ...`` is about, and where its value begins."""
@@ -224,7 +252,8 @@ class _Reader:
         if len(tokens) > 1 and tokens[0].kind == tokens[1].kind == "var":
             return False
         return all(
-            token.kind in ("var", "open", "close") or (token.kind == "op" and token.text in ("_", ",", "'"))
+            token.kind in ("var", "open", "close")
+            or (token.kind == "op" and token.text in ("_", ",", "'"))
             or (token.kind == "num" and index > 0)
             for index, token in enumerate(tokens)
         )
@@ -243,7 +272,11 @@ class _Reader:
             return self._ordering(start, end, marks, depth)
         if texts == ["!="] and self._is_name(start, marks[0]):
             hole = self.read(marks[0] + 1, end, depth + 1)
-            return None if hole is None else Form("union", (_interval(None, hole, False, False), _interval(hole, None, False, False)))
+            return (
+                None
+                if hole is None
+                else Form("union", (_interval(None, hole, False, False), _interval(hole, None, False, False)))
+            )
         if texts[0] == "=" and len(set(texts)) == 1:
             return self._equation(start, end, marks)
         return None
@@ -285,7 +318,9 @@ class _Reader:
 
     def _union(self, start: int, end: int, depth: int) -> Form | None:
         marks = [
-            index for index in self._at_margin(start, end) if self._tokens[index].kind == "op" and self._tokens[index].text == "cup"
+            index
+            for index in self._at_margin(start, end)
+            if self._tokens[index].kind == "op" and self._tokens[index].text == "cup"
         ]
         if not marks:
             return None
@@ -321,7 +356,12 @@ class _Reader:
     def _set(self, start: int, end: int, depth: int) -> Form | None:
         """``{1, 2}``, and ``{x | x > 2}``, whose condition counts."""
         bar = next(
-            (index for index in self._at_margin(start, end) if self._tokens[index].text in ("mid", "|", ":") and index > start), None
+            (
+                index
+                for index in self._at_margin(start, end)
+                if self._tokens[index].text in ("mid", "|", ":") and index > start
+            ),
+            None,
         )
         if bar is not None and self._tokens[start].kind == "var":
             return self.read(bar + 1, end, depth + 1)

@@ -9,9 +9,9 @@ from typing import Any
 from smc_decode.notation.evaluation import Evaluator, Reading, TooLarge, Undefined
 from smc_decode.notation.tree import Node, variables
 
-_DIGITS = 60
-_FIGURES = 25
-_SIMPLE = 10**9
+_DIGITS = 120
+_FIGURES = 40
+_SIMPLE = 10**12
 """The denominator up to which an irrational tree's value is tried as a fraction."""
 _MAX_MAGNITUDE = 10**7
 """Bits of a number's size; a larger one is not worked out."""
@@ -63,7 +63,7 @@ class HighPrecision:
 
 
 def number_of(node: Node) -> Fraction | None:
-    """The real number that a tree without variables is, to 40 decimals at least; None: a complex one. Raises TooLarge,
+    """The real number that a tree without variables is, to 60 decimals; None: a complex one. Raises TooLarge,
     Undefined."""
     import mpmath
 
@@ -76,7 +76,7 @@ def number_of(node: Node) -> Fraction | None:
         value = _tidied(value)
         if value.imag != 0 or mpmath.mag(value.real) > 200:
             return None
-        return Fraction(int(mpmath.nint(value.real * mpmath.mpf(10) ** 40)), 10**40)
+        return Fraction(int(mpmath.nint(value.real * mpmath.mpf(10) ** 60)), 10**60)
 
 
 def fingerprint(node: Node, up_to_factor: bool = False) -> str:
@@ -111,7 +111,7 @@ def _evaluate(node: Node, values: dict[str, Fraction]) -> Any:
     import mpmath
 
     value = _once(node, values)
-    if not isinstance(value, Fraction) and value != 0 and mpmath.mag(value) < -130:
+    if not isinstance(value, Fraction) and value != 0 and mpmath.mag(value) < -200:
         with mpmath.workdps(2 * _DIGITS):  # what is left of a zero changes with the precision
             again = _once(node, values)
         if abs(again - value) > abs(value) * mpmath.mpf(10) ** -10:
@@ -155,14 +155,14 @@ def _real_text(value: Any) -> str:
 
     if value == 0:
         return "0"
-    simple = _simple(value) if abs(mpmath.mag(value)) < 110 else None
+    simple = _simple(value) if abs(mpmath.mag(value)) < 60 else None
     return str(simple) if simple is not None else str(mpmath.nstr(value, _FIGURES, min_fixed=0, max_fixed=0))
 
 
 def _simple(value: Any) -> Fraction | None:
-    """The fraction of small denominator that a number is to 45 figures: an irrational tree with a rational value."""
+    """The fraction of small denominator that a number is to 90 figures: an irrational tree with a rational value."""
     import mpmath
 
-    exact = Fraction(int(mpmath.nint(value * mpmath.mpf(10) ** 55)), 10**55)
+    exact = Fraction(int(mpmath.nint(value * mpmath.mpf(10) ** 110)), 10**110)
     near = exact.limit_denominator(_SIMPLE)
-    return near if near != 0 and abs(exact - near) <= abs(exact) / 10**45 else None
+    return near if near != 0 and abs(exact - near) <= abs(exact) / 10**90 else None

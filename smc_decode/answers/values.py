@@ -2,7 +2,7 @@
 
 :func:`key` is one text for all ways to write an answer (for votes). :func:`same` also finds equal what no common key
 shows, such as a decimal of six figures beside a fraction (for marks). Numbers are compared exactly as fractions, or to
-25 significant figures; expressions with variables by their values at fixed points. What is no mathematics is compared
+40 significant figures; expressions with variables by their values at fixed points. What is no mathematics is compared
 as words. Runs in a worker process: a value that a model wrote can be too large to work out.
 """
 
@@ -54,8 +54,11 @@ def form_key(form: Form) -> str:
 
 
 def _value_key(node: Node, text: str) -> str:
-    if node.op == "base":
-        return node.name
+    inner = node
+    while inner.op in ("unit", "group"):
+        inner = inner.args[0]
+    if inner.op == "base":
+        return inner.name
     try:
         return fingerprint(node)
     except (TooLarge, Undefined):
@@ -72,14 +75,16 @@ def _equation_key(node: Node) -> str:
 
 def _near(first: Form, second: Form) -> bool:
     """Whether one is a decimal that rounds the other, part by part."""
-    if first.kind != second.kind or len(first.parts) != len(second.parts) or first.text[:2] != second.text[:2] and first.parts:
+    if (
+        first.kind != second.kind
+        or len(first.parts) != len(second.parts)
+        or (first.text[:2] != second.text[:2] and first.parts)
+    ):
         return False
     if first.parts:
         if first.kind in ("list", "union"):
             return False
-        return all(
-            form_key(a) == form_key(b) or _near(a, b) for a, b in zip(first.parts, second.parts, strict=True)
-        )
+        return all(form_key(a) == form_key(b) or _near(a, b) for a, b in zip(first.parts, second.parts, strict=True))
     if first.kind != "value" or first.node is None or second.node is None:
         return False
     return _rounds(first.node, second.node) or _rounds(second.node, first.node)

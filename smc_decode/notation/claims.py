@@ -47,8 +47,10 @@ class _Side:
 
 
 def find_claims(text: str, finished: bool, limit: int = 100) -> list[Claim]:
-    """The distinct claims of a text, in order, each with what is to be said of it. Of an unfinished text the last number
-    may still grow, so a claim that touches its end is left out."""
+    """The distinct claims of a text, in order, each with what is to be said of it.
+
+    Of an unfinished text the last number may still grow, so a claim that touches its end is left out.
+    """
     text = text[:MAX_TEXT]
     found: dict[tuple[str, str], Claim] = {}
     for start, end, latex in regions(text, finished):
@@ -69,6 +71,8 @@ class _Clauses:
         self._latex = latex
         self._open_end = open_end
         self._style = Style(units=True, variables=latex)
+        # what an expression may begin behind; in a formula only words stand outside of it
+        self._outside = ("word",) if latex else ("word", "unread", "dots", "close")
         tokens = tokenize(text, start, end, latex=latex)
         self._tokens = tokens if latex else without_emphasis(tokens)
 
@@ -90,13 +94,18 @@ class _Clauses:
                 depth = 0
                 yield index
             elif token.kind == "op" and (
-                (token.text == "," and depth == 0 and not self._decimal_comma(index)) or (token.text == "|" and not self._latex)
+                (token.text == "," and depth == 0 and not self._decimal_comma(index))
+                or (token.text == "|" and not self._latex)
             ):
                 yield index
 
     def _decimal_comma(self, index: int) -> bool:
         around = self._tokens[index - 1 : index + 2] if index else []
-        return len(around) == 3 and around[0].kind == around[2].kind == "num" and not (around[1].spaced or around[2].spaced)
+        return (
+            len(around) == 3
+            and around[0].kind == around[2].kind == "num"
+            and not (around[1].spaced or around[2].spaced)
+        )
 
     def _relations(self, start: int, end: int) -> list[int]:
         """Where relations stand, those in braces (the bounds of a sum) left out."""
@@ -144,7 +153,7 @@ class _Clauses:
         starts = [first] if self._begins(first) else []
         for index in range(end - 1, first, -1):
             token, before = self._tokens[index], self._tokens[index - 1]
-            if self._begins(index) and (before.kind in ("word", "unread", "dots", "close") or _breaks(before, token)):
+            if self._begins(index) and (before.kind in self._outside or _breaks(before, token)):
                 starts.append(index)
             if len(starts) > MAX_STARTS:
                 break
@@ -192,7 +201,11 @@ class _Clauses:
         """``3 R 2`` and ``3 with a remainder of 2``."""
         at = parser.at
         words = 0
-        while words < 5 and parser.peek(words).kind in ("word", "op") and parser.peek(words).text.lower() in _REMAINDER_WORDS:
+        while (
+            words < 5
+            and parser.peek(words).kind in ("word", "op")
+            and parser.peek(words).text.lower() in _REMAINDER_WORDS
+        ):
             words += 1
         number = parser.peek(words)
         said = [parser.peek(index).text.lower() for index in range(words)]
@@ -223,7 +236,9 @@ class _Clauses:
         if stop + len(rest) < len(self._tokens):
             return False
         tail = " ".join(rest)
-        return any(phrase.startswith(tail) for phrase in _GROWING) or rest[0] in ("*", "**", "(", "%", ",", ".")  and len(rest) == 1
+        return any(phrase.startswith(tail) for phrase in _GROWING) or (
+            rest[0] in ("*", "**", "(", "%", ",", ".") and len(rest) == 1
+        )
 
     def _parse(self, start: int, end: int) -> Node | None:
         parser = Parser(self._tokens, start, end, self._style)
@@ -290,7 +305,9 @@ def without_emphasis(tokens: list[Token]) -> list[Token]:
 def _ends_operand(token: Token) -> bool:
     if token.kind == "word":
         return True
-    return token.kind in ("num", "close", "var", "const") or (token.kind == "op" and token.text in ("%", "!", "deg", "sup", "'"))
+    return token.kind in ("num", "close", "var", "const") or (
+        token.kind == "op" and token.text in ("%", "!", "deg", "sup", "'")
+    )
 
 
 def _begins_operand(token: Token) -> bool:

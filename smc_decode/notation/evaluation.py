@@ -5,6 +5,7 @@ Everything is bounded: integers by :data:`MAX_BITS`, so that no tree of bounded 
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -145,7 +146,12 @@ class Evaluator:
     def _arithmetic(self, node: Node) -> Number:
         first, second = node.args
         left, right = self.value(first), self.value(second)
-        if self.reading.percent == "relative" and node.op in ("add", "sub") and second.op == "percent" and first.op != "percent":
+        if (
+            self.reading.percent == "relative"
+            and node.op in ("add", "sub")
+            and second.op == "percent"
+            and first.op != "percent"
+        ):
             right = self._times(left, right)
         if node.op in ("mul", "of"):
             return self._times(left, right)
@@ -401,7 +407,11 @@ def exact_log(value: Fraction, base: Fraction) -> Fraction | None:
     """log_base(value) where it is a whole number of small size."""
     if base <= 0 or base == 1 or value <= 0:
         return None
-    if value.numerator.bit_length() > 2000 or value.denominator.bit_length() > 2000 or base.numerator.bit_length() > 2000:
+    if (
+        value.numerator.bit_length() > 2000
+        or value.denominator.bit_length() > 2000
+        or base.numerator.bit_length() > 2000
+    ):
         return None
     guess = round((_log2(value)) / _log2(base))
     return Fraction(guess) if abs(guess) <= 4000 and integer_power(base, guess) == value else None
@@ -414,7 +424,7 @@ def _log2(value: Fraction) -> float:
 def series(terms: list[Fraction], last: Fraction, operation: str) -> Fraction:
     """The sum or product of an arithmetic progression, or the sum of a geometric one, that runs through to ``last``."""
     step = terms[1] - terms[0]
-    arithmetic = all(b - a == step for a, b in zip(terms, terms[1:], strict=False))
+    arithmetic = all(b - a == step for a, b in itertools.pairwise(terms))
     if arithmetic and step != 0:
         count = (last - terms[0]) / step + 1
         if count.denominator == 1 and len(terms) < count <= MAX_TERMS:
@@ -422,15 +432,20 @@ def series(terms: list[Fraction], last: Fraction, operation: str) -> Fraction:
                 return count * (terms[0] + last) / 2
             if count > MAX_FACTORIAL:
                 raise TooLarge("the product is too large")
-            return small(math.prod((terms[0] + step * k for k in range(int(count))), start=Fraction(1)))
+            return _fraction(math.prod((terms[0] + step * k for k in range(int(count))), start=Fraction(1)))
     if operation == "add" and terms[0] != 0 and len(terms) > 1:
         return _geometric(terms, last)
     raise Undefined("no progression")
 
 
+def _fraction(value: Fraction) -> Fraction:
+    small(value)
+    return value
+
+
 def _geometric(terms: list[Fraction], last: Fraction) -> Fraction:
     ratio = terms[1] / terms[0]
-    if any(a * ratio != b for a, b in zip(terms, terms[1:], strict=False)) or abs(ratio) in (0, 1):
+    if any(a * ratio != b for a, b in itertools.pairwise(terms)) or abs(ratio) in (0, 1):
         raise Undefined("no progression")
     power = exact_log(last / terms[0], ratio) if ratio > 0 else None
     if power is None or power < len(terms):

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import ClassVar
 
-from smc_decode.notation.tokens import OPERATOR_WORDS, Token
+from smc_decode.notation.signs import OPERATOR_WORDS
+from smc_decode.notation.tokens import Token
 from smc_decode.notation.tree import Node
 from smc_decode.notation.units import SHORT, scale
 
@@ -88,7 +90,12 @@ class Parser:
         if self._is("op", "_"):
             return self._in_base(token)
         following = self.peek()
-        if following.kind == "num" and following.text.isalnum() and not following.text.isdecimal() and len(following.text) == 1:
+        if (
+            following.kind == "num"
+            and following.text.isalnum()
+            and not following.text.isdecimal()
+            and len(following.text) == 1
+        ):
             self.at += 1  # 2½
             return Node("mixed", (node, Node("num", value=following.value, name=following.text)))
         return self._mixed(node, token)
@@ -427,7 +434,9 @@ class Parser:
         if token.kind == "open":
             if self.peek(1).kind == "word" and not self._style.variables:
                 return False
-            return token.text in ("(", "[", "{", "floor", "ceil") and (token.text == "(" or self._style.variables or not token.spaced)
+            return token.text in ("(", "[", "{", "floor", "ceil") and (
+                token.text == "(" or self._style.variables or not token.spaced
+            )
         if token.kind == "num":
             return before.kind == "close" and not (before.text == "]" and token.spaced)
         if token.kind == "op":
@@ -436,7 +445,7 @@ class Parser:
             return token.text not in OPERATOR_WORDS
         return token.kind == "const" or (token.kind == "var" and self._style.variables)
 
-    _READERS: dict[str, Callable[[Parser, Token], Node]] = {}
+    _READERS: ClassVar[dict[str, Callable[[Parser, Token], Node]]] = {}
 
 
 Parser._READERS = {
@@ -448,7 +457,9 @@ Parser._READERS = {
     "func": Parser._function,
 }
 _BASES = {"two": 2, "binary": 2, "eight": 8, "octal": 8, "ten": 10}
-_NO_UNITS = frozenset(["r", "remainder", "rem", "equals", "is", "with", "so", "then", "by", "divided", "multiplied", "x"])
+_NO_UNITS = frozenset(
+    ["r", "remainder", "rem", "equals", "is", "with", "so", "then", "by", "divided", "multiplied", "x"]
+)
 
 
 def parse_whole(tokens: Sequence[Token], start: int, end: int, style: Style) -> Node | None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-_OPEN = re.compile(r"\\\[|\\\(|\$\$|\$|\\begin\{(?:align|aligned|equation|gather|gathered|eqnarray|multline|split|array)\*?\}")
+_OPEN = re.compile(
+    r"\\\[|\\\(|\$\$|\$|\\begin\{(?:align|aligned|equation|gather|gathered|eqnarray|multline|split|array)\*?\}"
+)
 _CLOSERS = {"\\[": "\\]", "\\(": "\\)", "$$": "$$", "$": "$"}
 _NOTE = re.compile(r"<<[^<>\n]{0,200}>>")
 _MONEY = re.compile(r"\$\s*\d[\d,.]*(?![\d,.])")

@@ -12,56 +12,31 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
-Kind = Literal["num", "op", "word", "var", "func", "const", "rel", "sep", "open", "close", "unit", "dots", "unread"]
+from smc_decode.notation.signs import (
+    ALSO_UNITS,
+    ARGUMENT_DROPPED,
+    CLOSERS,
+    COMMAND_CLOSERS,
+    COMMAND_OPENERS,
+    COMMAND_OPERATORS,
+    COMMAND_RELATIONS,
+    CONSTANTS,
+    CURRENCY,
+    FUNCTIONS,
+    KNOWN_VARIABLES,
+    LAYOUT,
+    OPENERS,
+    OPERATOR_WORDS,
+    RELATIONS,
+    SEPARATORS,
+    SIGNS,
+    SUPERSCRIPTS,
+    TRANSPARENT,
+    WORDY,
+)
 
-FUNCTIONS = frozenset(
-    "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh log ln lg exp sqrt cbrt root gcd lcm max min abs det"
-    " binom frac floor ceil arg".split()
-)
-OPERATOR_WORDS = {
-    "mod": "mod", "modulo": "mod", "choose": "choose", "plus": "+", "minus": "-", "times": "*", "of": "of", "over": "/",
-    "squared": "squared", "cubed": "cubed", "percent": "%",
-}  # fmt: skip
-_OPERATORS = {
-    "+": "+", "-": "-", "−": "-", "–": "-", "*": "*", "×": "*", "·": "*", "⋅": "*", "∙": "*", "∗": "*", "/": "/",
-    "÷": "/", "∕": "/", "⁄": "/", "^": "^", "!": "!", "%": "%", "_": "_", "|": "|", "±": "±", "∓": "±", ",": ",",
-    "**": "**", "°": "deg", "º": "deg", "√": "√", "∛": "∛", "'": "'", "′": "'", "‰": "unread",
-}  # fmt: skip
-_COMMAND_OPERATORS = {
-    "cdot": "*", "times": "*", "ast": "*", "div": "/", "slash": "/", "pm": "±", "mp": "±", "bmod": "mod",
-    "mod": "mod", "choose": "choose", "circ": "deg", "degree": "deg", "vert": "|", "lvert": "|", "rvert": "|", "%": "%",
-    "_": "_", "prime": "'", "cup": "cup", "cap": "cap", "setminus": "setminus", "over": "over",
-}  # fmt: skip
-_RELATIONS = {
-    "=": "=", "＝": "=", "==": "==", "≈": "~", "≃": "~", "≅": "~", "<": "<", ">": ">", "≤": "<=", "≥": ">=", "⩽": "<=", "⩾": ">=",
-    "≠": "!=", "∈": "in", "≡": "≡", "→": "to", "⇒": "to", "∼": "sim", ":=": ":=", "=>": "to", "->": "to", "<=": "<=",
-    ">=": ">=", "!=": "!=", "≔": ":=", "∝": "sim",
-}  # fmt: skip
-_COMMAND_RELATIONS = {
-    "approx": "~", "simeq": "~", "cong": "~", "doteq": "~", "approxeq": "~", "lt": "<", "gt": ">", "le": "<=", "leq": "<=",
-    "leqslant": "<=", "ge": ">=", "geq": ">=", "geqslant": ">=", "ne": "!=", "neq": "!=", "equiv": "≡", "sim": "sim",
-    "in": "in", "to": "to", "rightarrow": "to", "mapsto": "to", "propto": "sim", "notin": "sim", "mid": "mid",
-}  # fmt: skip
-_LAYOUT = frozenset(
-    "left right big Big bigg Bigg bigl bigr Bigl Bigr biggl biggr Biggl Biggr middle displaystyle textstyle scriptstyle"
-    " limits nolimits mathstrut strut , ! ; : > thinspace medspace negthinspace enspace displaylines nonumber notag hfill"
-    " allowbreak space".split()
-) | {" ", "\n"}
-_SEPARATORS = frozenset(
-    "\\ implies Rightarrow Longrightarrow iff Leftrightarrow quad qquad therefore because newline hline and"
-    " land lor wedge vee".split()
-)
-_TRANSPARENT = frozenset(
-    "text textbf textit textrm textsf texttt textnormal mathrm mathbf mathit mathsf mathnormal mbox hbox boxed fbox bm"
-    " boldsymbol pmb emph operatorname underline bf rm it underbrace overbrace cancel mathop ensuremath".split()
-)
-_WORDY = frozenset("text textbf textit textrm textsf texttt textnormal mathrm mbox hbox emph operatorname mathop".split())
-_ARGUMENT_DROPPED = frozenset("tag label color phantom hphantom vphantom hspace vspace textcolor hskip".split())
-_ALSO_UNITS = frozenset(["min", "sec", "arg", "max"])
-_CONSTANTS = {"pi": "pi", "π": "pi", "infty": "inf", "∞": "inf", "infinity": "inf"}
-_CURRENCY = frozenset("$€£¥₹₽₩₺¢฿₪")
-_CURRENCY_WORDS = frozenset(["Rs", "USD", "EUR", "GBP", "INR", "RM", "US", "HK", "CAD", "AUD"])
-_ROOTS = {"√": "sqrt", "∛": "cbrt"}
+Kind = Literal["num", "op", "word", "var", "func", "const", "rel", "sep", "open", "close", "dots", "unread"]
+
 
 _SPACE = re.compile(r"[\s~\u00a0\u2009\u202f]+")
 _NUMBER = re.compile(
@@ -74,17 +49,8 @@ _COMMAND = re.compile(r"\\(?:[A-Za-z]+\*?|.)", re.DOTALL)
 _WORD = re.compile(r"[^\W\d_]+")
 _DOTS = re.compile(r"\.\.\.+|…+")
 _RELATION = re.compile(r":=|==+|=>|->|<=|>=|!=(?!=)|[=＝≈≃≅<>≤≥⩽⩾≠∈≡→⇒∼≔∝]")
-_SUPERSCRIPTS = {sign: digit for digit, sign in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")}
 _SUPER = re.compile("⁻?[⁰¹²³⁴⁵⁶⁷⁸⁹]+")
 _LONE_DIGITS = re.compile(r"\s*(\d)\s*(?:(\d)|(?=\{)|(?=\\))")
-_OPENERS = {"(": "(", "[": "[", "{": "{", "⌊": "floor", "⌈": "ceil"}
-_CLOSERS = {")": "(", "]": "[", "}": "{", "⌋": "floor", "⌉": "ceil"}
-_COMMAND_OPENERS = {"lfloor": "floor", "lceil": "ceil", "{": "set", "lbrace": "set", "lbrack": "[", "langle": "(", "lparen": "("}
-_COMMAND_CLOSERS = {"rfloor": "floor", "rceil": "ceil", "}": "set", "rbrace": "set", "rbrack": "]", "rangle": "(", "rparen": "("}
-_KNOWN_VARIABLES = frozenset(
-    "alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi rho sigma tau upsilon phi"
-    " varphi chi psi omega Gamma Delta Theta Lambda Xi Sigma Phi Psi Omega ell hbar".split()
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +103,7 @@ class Tokenizer:
         elif char.isalpha():
             self._word()
         elif (relation := _RELATION.match(text, at, self._end)) is not None:
-            self._add("rel", _RELATIONS.get(relation[0], "=="), at, relation.end())
+            self._add("rel", RELATIONS.get(relation[0], "=="), at, relation.end())
         else:
             self._sign(char)
 
@@ -147,7 +113,9 @@ class Tokenizer:
         if bullet is not None:
             self._at, self._spaced = bullet.end(), True
 
-    def _add(self, kind: Kind, text: str, start: int, end: int, value: Fraction = Fraction(0), places: int | None = None) -> None:
+    def _add(
+        self, kind: Kind, text: str, start: int, end: int, value: Fraction = Fraction(0), places: int | None = None
+    ) -> None:
         self.tokens.append(Token(kind, text, start, end, self._spaced, value, places))
         self._at, self._spaced = max(end, self._at), False
 
@@ -171,11 +139,11 @@ class Tokenizer:
         match = _WORD.match(self._text, self._at, self._end)
         assert match is not None
         word, at = match[0], self._at
-        if word in _CONSTANTS:
-            self._add("const", _CONSTANTS[word], at, match.end())
+        if word in CONSTANTS:
+            self._add("const", CONSTANTS[word], at, match.end())
         elif word[0] == "π":
             self._add("const", "pi", at, at + 1)
-        elif word in FUNCTIONS and not (word in _ALSO_UNITS and not self._applied(match.end())):
+        elif word in FUNCTIONS and not (word in ALSO_UNITS and not self._applied(match.end())):
             self._add("func", word, at, match.end())
         elif word.lower() in OPERATOR_WORDS and (not self._latex or self._wordy or len(word) > 2):
             self._add("op", OPERATOR_WORDS[word.lower()], at, match.end())
@@ -191,31 +159,30 @@ class Tokenizer:
         return self._text[end : end + 1] in ("(", "{") and not self._wordy
 
     def _sign(self, char: str) -> None:
-        text, at = self._text, self._at
-        if char in _OPENERS:
+        at = self._at
+        if char in OPENERS:
             self._open(char)
-        elif char in _CLOSERS:
+        elif char in CLOSERS:
             self._close(char)
-        elif char in _CURRENCY or char == "&":
+        elif char in CURRENCY or char in "&`":
             self._at, self._spaced = at + 1, True
-        elif char in _SUPERSCRIPTS or char == "⁻":
+        elif char in SUPERSCRIPTS or char == "⁻":
             self._superscript()
-        elif text.startswith("**", at):
+        elif self._text.startswith("**", at):
             self._add("op", "**", at, at + 2)
-        elif char in _OPERATORS:
-            sign = _OPERATORS[char]
-            self._add("unread" if sign == "unread" else "op", sign, at, at + 1)
-        elif char in ";:" or char in "。，；：？?":
-            ratio = char == ":" and at > 0 and text[at - 1].isdecimal() and text[at + 1 : at + 2].isdecimal()
+        elif char in SIGNS:
+            self._add(*_sign_token(SIGNS[char]), at, at + 1)
+        else:
+            self._other(char, at)
+
+    def _other(self, char: str, at: int) -> None:
+        if char in ";:。，；：？?":
+            ratio = (
+                char == ":" and at > 0 and self._text[at - 1].isdecimal() and self._text[at + 1 : at + 2].isdecimal()
+            )
             self._add("unread" if ratio else "sep", char, at, at + 1)
-        elif char == "`":
-            self._at, self._spaced = at + 1, True
         elif (numeric := unicodedata.numeric(char, None)) is not None:
             self._add("num", char, at, at + 1, Fraction(numeric).limit_denominator(1000))
-        elif char == "∅":
-            self._add("const", "empty", at, at + 1)
-        elif char in "∪∩":
-            self._add("op", "cup" if char == "∪" else "cap", at, at + 1)
         else:
             self._add("unread", char, at, at + 1)
 
@@ -223,14 +190,14 @@ class Tokenizer:
         match = _SUPER.match(self._text, self._at, self._end)
         if match is None:
             return self._add("unread", "⁻", self._at, self._at + 1)
-        digits = "".join(str(_SUPERSCRIPTS[sign]) for sign in match[0] if sign != "⁻")
+        digits = "".join(str(SUPERSCRIPTS[sign]) for sign in match[0] if sign != "⁻")
         value = Fraction(int(digits[:6])) * (-1 if match[0][0] == "⁻" else 1)
         return self._add("op", "sup", self._at, match.end(), value)
 
     def _open(self, char: str) -> None:
         if char == "{":
             self._braces.append("{")
-        self._add("open", _OPENERS[char], self._at, self._at + 1)
+        self._add("open", OPENERS[char], self._at, self._at + 1)
 
     def _close(self, char: str) -> None:
         if char == "}" and self._braces:
@@ -239,7 +206,7 @@ class Tokenizer:
                 self._wordy -= kind == "wordy"
                 self._at, self._spaced = self._at + 1, True
                 return
-        sign = "]" if char == "]" else _CLOSERS[char]
+        sign = "]" if char == "]" else CLOSERS[char]
         self._add("close", sign, self._at, self._at + 1)
 
     # -- commands --
@@ -251,13 +218,13 @@ class Tokenizer:
         name, at, end = match[0][1:].rstrip("*"), self._at, match.end()
         if name in ("left", "right") and (dot := re.compile(r"\s*\.(?!\d)").match(self._text, end, self._end)):
             self._at = dot.end()
-        elif name in _LAYOUT or name in _CURRENCY:
+        elif name in LAYOUT or name in CURRENCY:
             self._at, self._spaced = end, True
-        elif name in _SEPARATORS or name in ("begin", "end"):
+        elif name in SEPARATORS or name in ("begin", "end"):
             self._separator(name, at, end)
-        elif name in _TRANSPARENT:
+        elif name in TRANSPARENT:
             self._transparent(name, end)
-        elif name in _ARGUMENT_DROPPED:
+        elif name in ARGUMENT_DROPPED:
             dropped = re.compile(r"\s*(?:\{[^{}]*\})?").match(self._text, end, self._end)
             self._at, self._spaced = dropped.end() if dropped else end, True
         else:
@@ -265,10 +232,14 @@ class Tokenizer:
         return None
 
     def _separator(self, name: str, at: int, end: int) -> None:
-        if name in ("begin", "end") and (group := re.compile(r"\{[^{}]*\}(?:\{[clr|]*\})?").match(self._text, end, self._end)):
+        if name in ("begin", "end") and (
+            group := re.compile(r"\{[^{}]*\}(?:\{[clr|]*\})?").match(self._text, end, self._end)
+        ):
             end = group.end()
             name = f"{name}{group[0]}"
-        elif name == "\\" and (gap := re.compile(r"\s*\[\s*-?[\d.]*\s*(?:pt|em|ex|mm|cm)\s*\]").match(self._text, end, self._end)):
+        elif name == "\\" and (
+            gap := re.compile(r"\s*\[\s*-?[\d.]*\s*(?:pt|em|ex|mm|cm)\s*\]").match(self._text, end, self._end)
+        ):
             end = gap.end()
         self._add("sep", name, at, end)
 
@@ -276,38 +247,16 @@ class Tokenizer:
         brace = re.compile(r"\s*\{").match(self._text, end, self._end)
         self._at, self._spaced = end, True
         if brace is not None:
-            wordy = name in _WORDY
+            wordy = name in WORDY
             self._braces.append("wordy" if wordy else "boxed")
             self._wordy += wordy
             self._at = brace.end()
 
     def _sign_command(self, name: str, at: int, end: int) -> None:
-        if name in ("frac", "dfrac", "tfrac", "cfrac"):
-            self._add("func", "frac", at, end)
+        kind, text = _COMMANDS.get(name, ("unread", "\\" + name))
+        self._add(kind, text, at, end)
+        if text in ("frac", "binom"):
             self._lone_digits(end)
-        elif name in ("binom", "dbinom", "tbinom"):
-            self._add("func", "binom", at, end)
-            self._lone_digits(end)
-        elif name in _COMMAND_RELATIONS:
-            self._add("rel", _COMMAND_RELATIONS[name], at, end)
-        elif name in _COMMAND_OPERATORS:
-            self._add("op", _COMMAND_OPERATORS[name], at, end)
-        elif name in _COMMAND_OPENERS:
-            self._add("open", _COMMAND_OPENERS[name], at, end)
-        elif name in _COMMAND_CLOSERS:
-            self._add("close", _COMMAND_CLOSERS[name], at, end)
-        elif name in ("ldots", "cdots", "dots", "dotsb", "dotsc"):
-            self._add("dots", "...", at, end)
-        elif name in FUNCTIONS:
-            self._add("func", name, at, end)
-        elif name in _CONSTANTS:
-            self._add("const", _CONSTANTS[name], at, end)
-        elif name in ("emptyset", "varnothing"):
-            self._add("const", "empty", at, end)
-        elif name in _KNOWN_VARIABLES:
-            self._add("var", "\\" + name, at, end)
-        else:
-            self._add("unread", "\\" + name, at, end)
 
     def _lone_digits(self, end: int) -> None:
         r"""``\frac12``: each argument is one digit."""
@@ -320,6 +269,29 @@ class Tokenizer:
                 self._add("open", "{", start, start)
                 self._add("num", match[group], start, start + 1, Fraction(int(match[group])))
                 self._add("close", "{", start + 1, start + 1)
+
+
+def _sign_token(sign: str) -> tuple[Kind, str]:
+    """The kind and the text of a sign's token."""
+    return ("const", sign) if sign in ("inf", "empty") else ("op", sign)
+
+
+_FRACTIONS: dict[str, str] = {
+    **dict.fromkeys(["frac", "dfrac", "tfrac", "cfrac"], "frac"),
+    **dict.fromkeys(["binom", "dbinom", "tbinom"], "binom"),
+}
+_COMMANDS: dict[str, tuple[Kind, str]] = {
+    **{name: ("var", "\\" + name) for name in KNOWN_VARIABLES},
+    **dict.fromkeys(["emptyset", "varnothing"], ("const", "empty")),
+    **{name: ("const", text) for name, text in CONSTANTS.items()},
+    **{name: ("func", name) for name in FUNCTIONS},
+    **dict.fromkeys(["ldots", "cdots", "dots", "dotsb", "dotsc", "dotsm"], ("dots", "...")),
+    **{name: ("close", text) for name, text in COMMAND_CLOSERS.items()},
+    **{name: ("open", text) for name, text in COMMAND_OPENERS.items()},
+    **{name: ("op", text) for name, text in COMMAND_OPERATORS.items()},
+    **{name: ("rel", text) for name, text in COMMAND_RELATIONS.items()},
+    **{name: ("func", text) for name, text in _FRACTIONS.items()},
+}
 
 
 def tokenize(text: str, start: int = 0, end: int | None = None, *, latex: bool = False) -> list[Token]:

@@ -10,9 +10,9 @@ from fractions import Fraction
 @dataclass(frozen=True, slots=True)
 class Node:
     """``op``: ``num``, ``var``, ``const``, ``neg``, ``add``, ``sub``, ``mul``, ``div``, ``pow``, ``mod``, ``choose``,
-    ``of``, ``fact``, ``percent``, ``deg``, ``unit``, ``mixed``, ``base``, ``series``, ``remainder``, ``pm``, or a
-    function's name. ``args``: the operands. ``name``: of a variable, constant, unit or series' operation. ``places``: the decimals of a
-    number as written."""
+    ``of``, ``fact``, ``percent``, ``deg``, ``unit``, ``compound``, ``mixed``, ``base``, ``series``, ``remainder``,
+    ``pm``, ``group``, or a function's name. ``args``: the operands. ``name``: of a variable, constant or unit, a
+    number as it is written, a series' operation. ``places``: the decimals of a number as it is written."""
 
     op: str
     args: tuple[Node, ...] = ()

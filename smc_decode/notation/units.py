@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-_TABLE = {
+_TABLE: dict[str, dict[str, int | Fraction]] = {
     "time": {
         "s sec second": 1, "min minute": 60, "h hr hour": 3600, "d day": 86_400, "wk week": 604_800,
         "ms millisecond": Fraction(1, 1000),

@@ -141,7 +141,10 @@ class WorkerPool:
         self._closed = False
 
     def call(self, task: str, seconds: float, **args: Any) -> Any:
-        """Run one task of ``workers.tasks`` in at most ``seconds`` of processor time. Raises TaskDied, TaskError or RewardFailure."""
+        """Run one task of ``workers.tasks`` in at most ``seconds`` of processor time.
+
+        Raises TaskDied, TaskError or RewardFailure.
+        """
         with self._places:
             with self._lock:
                 if self._closed:

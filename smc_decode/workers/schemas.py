@@ -10,11 +10,12 @@ from typing import Any
 
 from smc_decode.workers.patterns import ecma
 
-MENDABLE = frozenset(
-    "required minItems minLength minProperties minContains contains dependentRequired pattern anyOf oneOf allOf not if"
-    " enum const format minimum exclusiveMinimum multipleOf dependentSchemas dependencies unevaluatedProperties"
-    " unevaluatedItems $ref $dynamicRef $recursiveRef".split()
-)
+MENDABLE = frozenset([
+    "required", "minItems", "minLength", "minProperties", "minContains", "contains", "dependentRequired", "pattern",
+    "anyOf", "oneOf", "allOf", "not", "if", "enum", "const", "format", "minimum", "exclusiveMinimum", "multipleOf",
+    "dependentSchemas", "dependencies", "unevaluatedProperties", "unevaluatedItems", "$ref", "$dynamicRef",
+    "$recursiveRef",
+])  # fmt: skip
 """Keywords whose violation an unfinished value may still mend."""
 
 

@@ -42,7 +42,7 @@ def main() -> None:
     print(json.dumps({"value": "ready"}), file=out, flush=True)
     for line in sys.stdin:
         request = json.loads(line)
-        signal.setitimer(signal.ITIMER_PROF, float(request["seconds"]))  # SIGPROF's default ends the process
+        signal.setitimer(signal.ITIMER_PROF, max(float(request["seconds"]), 1e-6))  # SIGPROF's default ends the process
         answer = _answer(request)
         signal.setitimer(signal.ITIMER_PROF, 0)
         print(json.dumps(answer), file=out, flush=True)
@@ -51,7 +51,8 @@ def main() -> None:
 def _answer(request: dict[str, Any]) -> dict[str, Any]:
     try:
         if request["task"] == "load":
-            return {"value": load(**request["args"])}
+            load(**request["args"])
+            return {"value": None}
         return {"value": _function(TASKS[request["task"]])(**request["args"])}
     except Exception as error:
         return {"error": f"{type(error).__name__}: {error}"[:500]}

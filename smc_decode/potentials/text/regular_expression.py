@@ -47,9 +47,15 @@ class RegularExpression:
         options = self.options
         try:
             found = await self._workers.acall(
-                "pattern", options.timeout + 0.2, pattern=options.pattern, text=prefix.text,
-                search=options.match == "search", patience=options.timeout, strip=options.strip, finished=prefix.finished,
-            )  # fmt: skip
+                "pattern",
+                options.timeout + 0.2,
+                pattern=options.pattern,
+                text=prefix.text,
+                search=options.match == "search",
+                patience=options.timeout,
+                strip=options.strip,
+                finished=prefix.finished,
+            )
         except TaskDied:
             return Reward(0.0, {"basis": "regex", "match": "timeout"})
         except TaskError as error:
