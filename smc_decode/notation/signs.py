@@ -84,3 +84,4 @@ KNOWN_VARIABLES = frozenset([
     "ell", "epsilon", "eta", "gamma", "hbar", "iota", "kappa", "lambda", "mu", "nu", "omega", "phi", "psi", "rho",
     "sigma", "tau", "theta", "upsilon", "varepsilon", "varphi", "vartheta", "xi", "zeta",
 ])  # fmt: skip
+TWO_LETTER_UNITS = frozenset(["cm", "mm", "km", "kg", "mg", "ml", "ft", "oz", "lb", "hr", "mi"])

@@ -32,6 +32,7 @@ from smc_decode.notation.signs import (
     SIGNS,
     SUPERSCRIPTS,
     TRANSPARENT,
+    TWO_LETTER_UNITS,
     WORDY,
 )
 
@@ -149,11 +150,14 @@ class Tokenizer:
             self._add("op", OPERATOR_WORDS[word.lower()], at, match.end())
         elif word.lower() == "equals" and not self._latex:
             self._add("rel", "=", at, match.end())
-        elif self._latex and not self._wordy and (len(word) < 3 or not word.isascii()):
+        elif self._latex and not self._wordy and (len(word) < 3 or not word.isascii()) and not self._is_unit(word):
             for index, letter in enumerate(word):
                 self._add("var", letter, at + index, at + index + 1)
         else:
             self._add("word", word, at, match.end())
+
+    def _is_unit(self, word: str) -> bool:
+        return word in TWO_LETTER_UNITS and bool(self.tokens) and self.tokens[-1].kind == "num"
 
     def _applied(self, end: int) -> bool:
         return self._text[end : end + 1] in ("(", "{") and not self._wordy

@@ -31,7 +31,7 @@ READERS: dict[str, Callable[[str], Any]] = {
     "unfinished JSON": lambda text: find_json(text, False, True),
     "JSON": lambda text: find_json(text, True, True),
 }
-SIZE = 1_200
+SIZE = 500
 
 
 def lines_run(work: Callable[[], object]) -> int:
@@ -67,7 +67,7 @@ def test_no_regular_expression_runs_away_on_a_long_text(name: str) -> None:
     """What runs in C counts no lines: a text of the allowed length would take minutes if it were quadratic."""
     read = READERS[name]
     for piece in PIECES:
-        text = piece * (30_000 // len(piece))
+        text = piece * (8_000 // len(piece))
         begin = time.process_time()
         read(text)
-        assert time.process_time() - begin < 10, piece
+        assert time.process_time() - begin < 5, piece
