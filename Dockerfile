@@ -19,7 +19,7 @@ ENV XDG_CACHE_HOME=/cache \
     PYTHONUNBUFFERED=1
 
 # What decides the dependencies first, so that an edit of the code does not install them again.
-COPY --chown=smc:smc pyproject.toml README.md LICENSE ./
+COPY --chown=smc:smc pyproject.toml setup.py README.md LICENSE ./
 COPY --chown=smc:smc scripts/setup.sh scripts/
 RUN mkdir smc_decode server benchmarks && touch smc_decode/__init__.py server/__init__.py benchmarks/__init__.py \
     && scripts/setup.sh /opt/smc cpu rewards

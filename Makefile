@@ -1,7 +1,7 @@
 # Two commands do everything: `make serve` and `make test`. `make` alone lists the rest.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup model serve test lint format conformance bench clean distclean
+.PHONY: help setup model serve test coverage lint format duplicates api wheel conformance bench clean distclean
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -19,7 +19,7 @@ help: ## list these targets
 
 setup: $(STAMP) ## make .venv and install everything (done again only when pyproject.toml changes)
 
-$(STAMP): pyproject.toml scripts/setup.sh
+$(STAMP): pyproject.toml setup.py scripts/setup.sh
 	@scripts/setup.sh $(VENV) $(EXTRA)
 	@touch $@
 
@@ -33,29 +33,43 @@ serve: setup $(if $(findstring --model,$(ARGS)),,model) ## start the server; ARG
 test: setup model ## run all tests: first those without an engine, then those on vLLM
 	@scripts/test.sh $(PY)
 
-lint: setup ## ruff check, ruff format --check, mypy
+coverage: setup ## lines and branches that the tests without an engine reach; fails below the floor in pyproject.toml
+	@scripts/coverage.sh $(PY)
+
+lint: setup ## ruff check, ruff format --check, mypy, who imports whom
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
+	$(VENV)/bin/lint-imports --no-logo
+
+duplicates: setup ## places that share more than ten lines
+	$(PY) -m pylint smc_decode server
+
+api: setup ## what changed in the library's public names since the last tag
+	@scripts/api.sh $(PY)
+
+wheel: setup ## build the wheel, install it alone, and try the library and the command there
+	@scripts/wheel.sh $(PY)
 
 format: setup ## let ruff lay out and mend the code
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
 
-$(CLIENTS_STAMP): pyproject.toml $(STAMP)
+$(CLIENTS_STAMP): pyproject.toml setup.py $(STAMP)
 	@echo "==> Installing other programs' clients into $(CLIENTS)"
 	@$(PY) -m venv $(CLIENTS)
 	@$(CLIENTS)/bin/python -m pip --disable-pip-version-check install -q -e '.[conformance]'
 	@touch $@
 
 conformance: setup model $(CLIENTS_STAMP) ## run other programs' clients and contracts against the server
-	$(CLIENTS)/bin/python -m pytest tests/conformance $(ARGS)
+	@# Warnings of the clients are their authors' business.
+	$(CLIENTS)/bin/python -m pytest -W default tests/conformance $(ARGS)
 
 bench: setup model ## run a benchmark: BENCH=humaneval ARGS="..."
 	$(PY) -m benchmarks.$(BENCH) $(ARGS)
 
 clean: ## remove caches and build products
-	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage .coverage.*
 	find . -path ./$(VENV) -prune -o -path ./$(CLIENTS) -prune -o -type d -name __pycache__ -exec rm -rf {} +
 
 distclean: clean ## clean, and remove the environments

@@ -11,18 +11,19 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from benchmarks.marking import MarkingError
-from benchmarks.methods import DEFAULT_METHODS, MethodError
-from benchmarks.problems import Benchmark, DataError
-from benchmarks.records import RecordsError
-from benchmarks.runner import RewardNameError
-from benchmarks.session import run_benchmark
-from benchmarks.settings import Settings, SettingsError, make_settings, read_recipe
-from benchmarks.solvers import SolverError
 from smc_decode.engines.base import EngineError, EngineRequestError
 from smc_decode.engines.bundled_model import ModelError
 from smc_decode.potentials.base import PotentialError, RewardFailure
 from smc_decode.potentials.options import RewardConfigError, RewardRequestError
+
+from .marking import MarkingError
+from .methods import DEFAULT_METHODS, MethodError
+from .problems import Benchmark, DataError
+from .records import RecordsError
+from .runner import RewardNameError
+from .session import run_benchmark
+from .settings import Settings, SettingsError, make_settings, read_recipe
+from .solvers import SolverError
 
 EXPECTED = (
     DataError, MarkingError, MethodError, RecordsError, RewardNameError, SettingsError, SolverError, ModelError,

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import typer
 
-from benchmarks.cli import command
-from benchmarks.problems import HUMANEVAL
+from .cli import command
+from .problems import HUMANEVAL
 
 main = command(HUMANEVAL)
 

@@ -11,12 +11,13 @@ import re
 from collections.abc import Sequence
 from typing import Protocol
 
-from benchmarks.problems import Problem, PromptForm
-from benchmarks.prompts import program_of
 from smc_decode.answers.extractors import boxed
 from smc_decode.answers.values import same
 from smc_decode.sandbox import Sandbox
 from smc_decode.workers.pool import TaskDied, TaskError, WorkerPool
+
+from .problems import Problem, PromptForm
+from .prompts import program_of
 
 TEST_SECONDS = 5.0
 MATH_SECONDS = 20.0

@@ -1,4 +1,4 @@
-"""MATH500: competition mathematics, marked by math-verify against the reference answer.
+"""MATH500: competition mathematics, marked by its value against the reference answer.
 
 python -m benchmarks.math500 --methods base,best-of-n,smc --particles 16 --limit 20 --out results/math500.jsonl
 """
@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import typer
 
-from benchmarks.cli import command
-from benchmarks.problems import MATH500
+from .cli import command
+from .problems import MATH500
 
 main = command(MATH500)
 

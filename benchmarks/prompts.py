@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from benchmarks.problems import Problem, PromptForm
 from smc_decode.engines.base import Tokenizer
 from smc_decode.potentials.code.program import read_program
+
+from .problems import Problem, PromptForm
 
 CODE_STOPS = ("\ndef ", "\nclass ", "\nif ", "\nprint")
 """What follows a finished function in a completion. Four, which is what OpenAI's API takes."""

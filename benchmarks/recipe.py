@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from benchmarks.cli import recipe_command
+from .cli import recipe_command
 
 if __name__ == "__main__":
     typer.run(recipe_command)

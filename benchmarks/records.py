@@ -1,12 +1,16 @@
 """Results as JSON lines: a header, then one line a solved problem, on disk before the next begins.
 
-A line that a crash cut short is dropped when the file is continued; what was done is never done again.
+A line that a crash cut short is dropped when the file is continued; what was done is never done again. A file that is
+kept is compressed (``gzip -9n FILE``): it is read as it is, and ``--resume`` unpacks it beside itself first.
 """
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
+import shutil
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,10 +66,15 @@ def key(record: Mapping[str, Any]) -> Key:
 
 
 def read_run(path: Path) -> RunFile:
-    """The header and the records of a file; a last line without its end is left out. Raises RecordsError."""
+    """The header and the records of a file, compressed or not; a last line without its end is left out.
+
+    Without a file of that name the one with ``.gz`` after it is read. Raises RecordsError.
+    """
+    if not path.exists() and _kept(path).exists():
+        path = _kept(path)
     try:
-        data = path.read_bytes()
-    except OSError as error:
+        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    except (OSError, EOFError, zlib.error) as error:
         raise RecordsError(f"{path}: {error}") from error
     lines = data[: data.rfind(b"\n") + 1].splitlines()
     try:
@@ -82,14 +91,39 @@ def read_run(path: Path) -> RunFile:
     return RunFile(path, headers, list(records.values()))
 
 
+def _kept(path: Path) -> Path:
+    return path.with_name(path.name + ".gz")
+
+
+def _unpack(path: Path) -> None:
+    """The kept file's content as ``path``, whole or not at all. Raises RecordsError."""
+    half = path.with_name(path.name + ".half")
+    try:
+        with gzip.open(_kept(path)) as packed, half.open("wb") as out:
+            shutil.copyfileobj(packed, out)
+    except (OSError, EOFError, zlib.error) as error:
+        half.unlink(missing_ok=True)
+        raise RecordsError(f"{_kept(path)}: {error}") from error
+    half.replace(path)
+
+
 class RunWriter:
-    """Appends to a file of results. ``resume``: continue one that is there, with the same settings."""
+    """Appends to a file of results. ``resume``: continue one that is there, compressed or not, with the same settings.
+
+    Raises RecordsError.
+    """
 
     def __init__(self, path: Path, header: Mapping[str, Any], *, resume: bool = False) -> None:
         self.path = path
         self.done: set[Key] = set()
         self.records: list[dict[str, Any]] = []
+        if path.suffix == ".gz":
+            raise RecordsError(f"{path}: results are written as plain lines; give {path.with_suffix('')}")
         path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists() and _kept(path).exists():
+            if not resume:
+                raise RecordsError(f"{_kept(path)} exists: give --resume to continue it, or another --out")
+            _unpack(path)
         if path.exists() and path.stat().st_size and not resume:
             raise RecordsError(f"{path} exists: give --resume to continue it, or another --out")
         keep = 0

@@ -12,9 +12,9 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmarks.html import page
-from benchmarks.records import RecordsError, RunFile, read_run
-from benchmarks.summary import Comparison, Row, curves, default_reference, summarise
+from .html import page
+from .records import RecordsError, RunFile, read_run
+from .summary import Comparison, Row, curves, default_reference, summarise
 
 
 def write_reports(paths: Sequence[Path], out: Path, reference: str | None = None) -> tuple[Path, Path]:
@@ -268,13 +268,14 @@ def _figure(value: float | None) -> str:
 
 
 def main(
-    files: Annotated[list[Path], typer.Argument(help="Files of results.")],
+    files: Annotated[list[Path], typer.Argument(help="Files of results, compressed by gzip or not.")],
     out: Annotated[Path | None, typer.Option(help="Without suffix; default: beside the first file.")] = None,
     reference: Annotated[str | None, typer.Option(help="The method's label that others are compared with.")] = None,
 ) -> None:
     """Write the reports of files of results."""
     try:
-        written = write_reports(files, out or files[0].with_suffix(""), reference)
+        beside = files[0].with_name(files[0].name.removesuffix(".gz")).with_suffix("")
+        written = write_reports(files, out or beside, reference)
     except RecordsError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2) from None

@@ -9,13 +9,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from benchmarks.marking import Marker
-from benchmarks.methods import Method
-from benchmarks.problems import Benchmark, Problem, PromptForm
-from benchmarks.progress import Watch
-from benchmarks.prompts import make_prompt
-from benchmarks.records import RunWriter
-from benchmarks.solvers import Outcome, RewardSpec, Solver
+from .marking import Marker
+from .methods import Method
+from .problems import Benchmark, Problem, PromptForm
+from .progress import Watch
+from .prompts import make_prompt
+from .records import RunWriter
+from .solvers import Outcome, RewardSpec, Solver
 
 HIDDEN_TESTS = "hidden-tests"
 SEQUENCES = 64

@@ -10,22 +10,23 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks.marking import Marker, Marking
-from benchmarks.methods import Method, plan
-from benchmarks.problems import BENCHMARKS, Problem, choose
-from benchmarks.progress import Watch
-from benchmarks.prompts import make_prompt
-from benchmarks.provenance import commit, machine, model_digest, versions
-from benchmarks.records import RunWriter
-from benchmarks.report import write_reports
-from benchmarks.runner import HIDDEN_TESTS, Task, jobs_of, pilot_particles, reward_for, run_jobs
-from benchmarks.settings import Settings, SettingsError
-from benchmarks.shared_draws import SharedDraws
-from benchmarks.solvers import EngineSolver, ServerSolver, Solver
 from smc_decode.engines.base import Engine
 from smc_decode.engines.bundled_model import BUNDLED_MODEL, resolve_model
 from smc_decode.potentials.catalogue import RewardCatalogue
 from smc_decode.sandbox import Sandbox, SandboxUnavailable
+
+from .marking import Marker, Marking
+from .methods import Method, plan
+from .problems import BENCHMARKS, Problem, choose
+from .progress import Watch
+from .prompts import make_prompt
+from .provenance import commit, machine, model_digest, versions
+from .records import RunWriter
+from .report import write_reports
+from .runner import HIDDEN_TESTS, Task, jobs_of, pilot_particles, reward_for, run_jobs
+from .settings import Settings, SettingsError
+from .shared_draws import SharedDraws
+from .solvers import EngineSolver, ServerSolver, Solver
 
 CONTEXT = 4096
 """Tokens of prompt and answer that an engine of ours is started for, unless ``engine.max_model_len`` says more."""

@@ -12,10 +12,19 @@ from collections.abc import AsyncGenerator, Hashable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
-from smc_decode.engines.base import Continuation, Engine, EngineInfo, Extend, LiveSequence, Tokenizer, TokenScore
+from smc_decode.engines.base import (
+    BaseEngine,
+    Continuation,
+    Engine,
+    EngineInfo,
+    Extend,
+    LiveSequence,
+    Tokenizer,
+    TokenScore,
+)
 
 
-class SharedDraws:
+class SharedDraws(BaseEngine):
     """An Engine in front of another one, whose sequences it uses."""
 
     def __init__(self, engine: Engine) -> None:
@@ -81,6 +90,11 @@ class SharedDraws:
 
     async def score(self, token_ids: Sequence[int], start: int = 0, *, top_logprobs: int = 0) -> list[TokenScore]:
         return await self._engine.score(token_ids, start, top_logprobs=top_logprobs)
+
+    async def label_logprobs(
+        self, token_id_lists: Sequence[Sequence[int]], label_ids: Sequence[int]
+    ) -> list[dict[int, float]]:
+        return await self._engine.label_logprobs(token_id_lists, label_ids)
 
     async def health(self) -> None:
         await self._engine.health()

@@ -11,9 +11,6 @@ from typing import Any, Protocol
 import httpx
 import numpy as np
 
-from benchmarks.accounting import Account, Trace, run_numbers
-from benchmarks.methods import Method
-from benchmarks.prompts import Prompt, without_stop
 from smc_decode.answers.selection import select
 from smc_decode.config import SMCConfig
 from smc_decode.engines.base import Engine
@@ -24,6 +21,10 @@ from smc_decode.potentials.options import RewardRequest
 from smc_decode.presets import PRESETS
 from smc_decode.result import SMCResult, Usage
 from smc_decode.sampler.run import run
+
+from .accounting import Account, Trace, run_numbers
+from .methods import Method
+from .prompts import Prompt, without_stop
 
 
 @dataclass(frozen=True)

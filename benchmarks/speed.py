@@ -20,16 +20,17 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from benchmarks import speed_report as report
-from benchmarks import speed_sweep as sweep
-from benchmarks.provenance import commit, machine, versions
-from benchmarks.speed_bench import PROMPT, Bench, N, T
-from benchmarks.speed_cases import CASES, Case, Measured
-from benchmarks.speed_meter import Spent, Work
-from benchmarks.speed_plain import Reference
-from benchmarks.speed_server import memory, start_to_first_token
 from smc_decode.engines.bundled_model import ensure_bundled_model
 from smc_decode.engines.vllm.engine import VLLMEngine, VLLMSettings
+
+from . import speed_report as report
+from . import speed_sweep as sweep
+from .provenance import commit, machine, versions
+from .speed_bench import PROMPT, Bench, N, T
+from .speed_cases import CASES, Case, Measured
+from .speed_meter import Spent, Work
+from .speed_plain import Reference
+from .speed_server import memory, start_to_first_token
 
 console = Console()
 
@@ -113,7 +114,8 @@ class Recorder:
 @asynccontextmanager
 async def loaded(model: str, engine: dict[str, Any]) -> AsyncIterator[Bench]:
     """The engine, warm: the first batches of a process are slower."""
-    settings = VLLMSettings(**{"model": model, "max_model_len": 2048, "kv_cache_gib": 2.0} | engine)
+    fields: dict[str, Any] = {"model": model, "max_model_len": 2048, "kv_cache_gib": 2.0, **engine}
+    settings = VLLMSettings(**fields)
     raw = await VLLMEngine.create(settings)
     try:
         bench = Bench(raw)
@@ -136,17 +138,22 @@ async def measure(
                 async with Reference(bench.raw.settings) as reference:
                     await _reference(bench, reference, repeats, recorder)
             for repeat in range(repeats):
-                for name in inside:
-                    if (measure_case := CASES[name].measure) is not None:
-                        recorder.case(name, repeat, await measure_case(bench, repeat))
-                if "sweep" in names:
-                    for axis, value in sweep.settings():
-                        recorder.point(await sweep.measure(bench, axis, value, repeat))
+                await _in_turn(bench, inside, "sweep" in names, repeat, recorder)
     if "start" in names:
         for repeat in range(repeats):
             recorder.case("start", repeat, await start_to_first_token(model))
     if "memory" in names:
         recorder.case("memory", 0, await memory(model, requests))
+
+
+async def _in_turn(bench: Bench, cases: Sequence[str], sweeps: bool, repeat: int, recorder: Recorder) -> None:
+    """One measurement of each case, then of each setting of the sweep."""
+    for name in cases:
+        if (measure_case := CASES[name].measure) is not None:
+            recorder.case(name, repeat, await measure_case(bench, repeat))
+    if sweeps:
+        for axis, value in sweep.settings():
+            recorder.point(await sweep.measure(bench, axis, value, repeat))
 
 
 async def _reference(bench: Bench, reference: Reference, repeats: int, recorder: Recorder) -> None:
@@ -160,7 +167,7 @@ async def _reference(bench: Bench, reference: Reference, repeats: int, recorder:
 
 def _spent(told: dict[str, Any]) -> Spent:
     names = ("seconds", "engine", "reward", "both", "cpu", "children")
-    return Spent(*(told[name] for name in names), Work(**told["work"]))
+    return Spent(**{name: told[name] for name in names}, work=Work(**told["work"]))
 
 
 def main(

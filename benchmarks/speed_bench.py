@@ -7,15 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from benchmarks.problems import Problem, humaneval
-from benchmarks.prompts import make_prompt
-from benchmarks.speed_meter import Meter, MeteredEngine, MeteredPotential, Spent
 from smc_decode import SMCConfig, sample
 from smc_decode.engines.base import Extend, Shaping
 from smc_decode.engines.vllm.engine import VLLMEngine
 from smc_decode.potentials.base import Potential
 from smc_decode.potentials.function import FunctionPotential
 from smc_decode.result import SMCResult
+
+from .problems import Problem, humaneval
+from .prompts import make_prompt
+from .speed_meter import Meter, MeteredEngine, MeteredPotential, Spent
 
 N, T, PROMPT = 16, 128, 108
 """Particles, new tokens and tokens of the prompt where a case says nothing else."""

@@ -9,12 +9,14 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from benchmarks.speed_bench import Bench, N, code_problems, config
-from benchmarks.speed_meter import Spent
 from smc_decode import Lookahead, Rejuvenation, run
 from smc_decode.events import BlockExtended, Rejuvenated
-from smc_decode.potentials.catalogue import RewardCatalogue, RewardRequest
+from smc_decode.potentials.catalogue import RewardCatalogue
+from smc_decode.potentials.options import RewardRequest
 from smc_decode.sandbox import Sandbox
+
+from .speed_bench import Bench, N, code_problems, config
+from .speed_meter import Spent
 
 BUSY, BUSY_N = 16, 8
 """Requests at a time, and the particles of each."""

@@ -25,7 +25,7 @@ class Reference:
 
     async def __aenter__(self) -> Self:
         self._process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "benchmarks.speed_plain", self._settings.model,
+            sys.executable, "-m", __name__, self._settings.model,
             env=worker_environment(self._settings), stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
         )  # fmt: skip

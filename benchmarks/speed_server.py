@@ -16,9 +16,11 @@ from typing import Any
 
 import httpx
 
-from benchmarks.speed_cases import Measured
+from .speed_cases import Measured
 
 _GIB = 1 << 30
+# The wheel calls the folders smc_decode_server and smc_decode_benchmarks.
+_COMMAND = f"{(__package__ or 'benchmarks').replace('benchmarks', 'server')}.cli"
 _AT_A_TIME = 16
 _BETWEEN_LOOKS = 100
 
@@ -41,7 +43,7 @@ async def server(model: str, *arguments: str) -> AsyncIterator[Server]:
     """``smc-decode serve`` on a free port, ended at the end."""
     begin = time.perf_counter()
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "server.cli", "serve", "--model", model, "--port", "0", *arguments,
+        sys.executable, "-m", _COMMAND, "serve", "--model", model, "--port", "0", *arguments,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip
     started = Server(process)

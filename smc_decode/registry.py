@@ -81,6 +81,10 @@ class Registry(Generic[T]):
 
         return add
 
+    def remove(self, name: str) -> None:
+        """Forget what was registered under ``name`` (for tests); a package's or a lazy built-in's is imported anew."""
+        self._things.pop(name, None)
+
     def __getitem__(self, name: str) -> T:
         """The thing of that name, imported if need be.
 

@@ -71,6 +71,11 @@ class SMCResult:
     blocks: int
     usage: Usage
     stopped: StopCause = "complete"
-    exact: bool = True
-    """Whether E[exp(log_z)] = Z and the weights are proper at any N (docs/method.md, "What is exact")."""
+    inexact: tuple[str, ...] = ()
+    """Why E[exp(log_z)] is not Z or the weights are not proper at every N, said by each part that causes it."""
     warnings: Sequence[str] = ()
+
+    @property
+    def exact(self) -> bool:
+        """Whether E[exp(log_z)] = Z and the weights are proper at any N (docs/method.md, "What is exact")."""
+        return not self.inexact

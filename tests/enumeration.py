@@ -29,11 +29,14 @@ class Model:
     log_psi: Psi | None = None
     top_k: int = 0
     settings: dict = field(default_factory=dict)
+    _laws: dict[Tokens, np.ndarray] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def logprobs(self, tokens: Tokens) -> np.ndarray:
-        logits = np.asarray(self.logits(tokens), dtype=float)
-        top = logits.max()
-        return logits - top - math.log(np.exp(logits - top).sum())
+        if tokens not in self._laws:
+            logits = np.asarray(self.logits(tokens), dtype=float)
+            top = logits.max()
+            self._laws[tokens] = logits - top - math.log(np.exp(logits - top).sum())
+        return self._laws[tokens]
 
     def complete(self, tokens: Tokens) -> bool:
         return len(tokens) == self.max_tokens or (self.eos is not None and bool(tokens) and tokens[-1] == self.eos)

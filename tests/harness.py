@@ -12,6 +12,7 @@ import numpy as np
 from smc_decode import AllParticlesDead, SMCConfig, sample
 from smc_decode.engines import TableEngine
 from smc_decode.potentials import FunctionPotential
+from smc_decode.sampler.passes import Amend
 from tests.enumeration import Model, Tokens
 
 RUNS = 1500
@@ -60,13 +61,13 @@ class Pooled:
         return 0.5 * sum(abs(self.masses.get(k, 0.0) - posterior.get(k, 0.0)) for k in keys)
 
 
-async def _pool(model: Model, config: SMCConfig, runs: int) -> Pooled:
+async def _pool(model: Model, config: SMCConfig, runs: int, amend: Amend | None) -> Pooled:
     engine, potential = engine_of(model), potential_of(model)
     ratios = np.zeros(runs)
     masses: dict[Tokens, float] = defaultdict(float)
     for seed in range(runs):
         try:
-            result = await sample(engine, (), potential, config, seed=seed)
+            result = await sample(engine, (), potential, config, seed=seed, amend=amend)
         except AllParticlesDead:
             continue
         ratios[seed] = math.exp(result.log_z - model.log_z)
@@ -76,5 +77,6 @@ async def _pool(model: Model, config: SMCConfig, runs: int) -> Pooled:
     return Pooled(ratios, {key: mass / total for key, mass in masses.items()})
 
 
-def pool(model: Model, runs: int = RUNS, **settings) -> Pooled:
-    return asyncio.run(_pool(model, config_of(model, **settings), runs))
+def pool(model: Model, runs: int = RUNS, *, amend: Amend | None = None, **settings) -> Pooled:
+    """Runs with the seeds from 0 on. ``amend``: what is changed in the algorithm of each."""
+    return asyncio.run(_pool(model, config_of(model, **settings), runs, amend))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from smc_decode.backoff import MOST_SECONDS, asked_seconds, delay_seconds
+from smc_decode.backoff import MAX_SECONDS, asked_seconds, delay_seconds
 
 
 @pytest.mark.parametrize(
@@ -27,5 +27,5 @@ def test_waits_double_with_half_of_them_left_to_chance() -> None:
 
 def test_a_wait_is_at_least_what_the_server_asks_and_never_longer_than_the_most() -> None:
     assert delay_seconds(0, 0.2, asked=4.0) == 4.0
-    assert delay_seconds(0, 0.2, asked=float("inf")) == MOST_SECONDS
-    assert delay_seconds(30, 0.2) == MOST_SECONDS
+    assert delay_seconds(0, 0.2, asked=float("inf")) == MAX_SECONDS
+    assert delay_seconds(30, 0.2) == MAX_SECONDS

@@ -62,6 +62,14 @@ def test_a_taken_name_is_refused_unless_it_is_replaced_on_purpose() -> None:
     assert things["one"] is float
 
 
+def test_a_removed_thing_is_gone() -> None:
+    things: Registry[type] = Registry("thing")
+    things.register("one")(int)
+    things.remove("one")
+    things.remove("one")
+    assert "one" not in things
+
+
 def test_a_thing_of_another_type_is_refused() -> None:
     things: Registry[int] = Registry("number", valid=lambda thing: isinstance(thing, int))
     with pytest.raises(RegistryError, match="'x' is no number"):

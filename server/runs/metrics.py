@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector
 
 from server.edge.admission import Admission
 from server.runs.plan import Plan
+from server.runs.request import Origin
 from smc_decode.engines.base import Engine, EngineError
 from smc_decode.events import BlockExtended, Committed, Event, Finished, Rejuvenated, Resampled, Weighted
 from smc_decode.result import SMCResult
@@ -59,9 +60,14 @@ class Metrics:
         gauge("smc_requests_running", "Requests that hold slots", lambda: admission.running)
         gauge("smc_requests_waiting", "Requests in the queue", lambda: admission.waiting)
 
-    def run(self, plan: Plan) -> RunMetrics:
+    def begin(self, plan: Plan, origin: Origin) -> RunMetrics:
         """A reader for one run's events."""
         return RunMetrics(self, plan)
+
+    def request(self, route: str, method: str, status: int, seconds: float) -> None:
+        """An HTTP request has been answered."""
+        self.requests.labels(route, method, str(status)).inc()
+        self.request_seconds.labels(route).observe(seconds)
 
     async def text(self) -> bytes:
         """The exposition: this registry, the process's own, and what the engine tells of itself."""
@@ -69,13 +75,10 @@ class Metrics:
         return own + (await self._engines()).encode()
 
     async def _engines(self) -> str:
-        """The engine's exposition (``engine.metrics_text()``), where it has one and lives."""
-        tell = getattr(self._engine, "metrics_text", None)
-        if tell is None:
-            return ""
+        """The engine's exposition, where it keeps one and lives."""
         try:
             async with asyncio.timeout(_PATIENCE):
-                return str(await tell())
+                return await self._engine.metrics_text()
         except (EngineError, TimeoutError):
             return ""
 
@@ -87,8 +90,8 @@ class EngineCounters(Collector):
         self._engine = engine
 
     def collect(self) -> Iterator[CounterMetricFamily]:
-        counters = getattr(self._engine, "counters", None)
-        if not dataclasses.is_dataclass(counters):
+        counters = self._engine.counters
+        if counters is None:
             return
         for field in dataclasses.fields(counters):
             text = f"The engine's own count of {field.name.replace('_', ' ')}"
@@ -137,7 +140,6 @@ class RunMetrics:
             self._committed = True
             self._metrics.commit_seconds.observe(time.perf_counter() - self._began)
 
-    def ended(self, outcome: str) -> None:
-        """The run is over: ``finished``, ``cancelled`` or the code of its error."""
+    def ended(self, outcome: str, error: Exception | None) -> None:
         self._metrics.runs.labels(self._plan.preset, outcome).inc()
         self._metrics.run_seconds.labels(self._plan.preset).observe(time.perf_counter() - self._began)

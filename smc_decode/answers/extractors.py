@@ -1,9 +1,10 @@
 """What an answer says, without how it says it: keys that are equal where two answers agree (votes, self-consistency).
 
 ``text``: the text, spaces and case of no account. ``boxed``: the value in the last ``\\boxed{}`` (or after a last
-``####`` or "the answer is"), so that 1/2, 0.5 and \\frac12 agree, read in a worker process under a time limit; what
-is no mathematics is compared as words. ``code``: the
-syntax tree of the code, layout, comments and docstrings aside. None: the text has no such answer.
+``####`` or "the answer is"), so that 1/2, 0.5 and \\frac12 agree, read in a worker process under a time limit; what is
+no mathematics is compared as words. ``code``: the
+syntax tree of the code, layout, comments and docstrings aside. None: the text has no such answer. Packages add theirs
+with an entry point in the group ``smc_decode.extractors``.
 """
 
 from __future__ import annotations
@@ -15,21 +16,30 @@ from collections.abc import Callable, Hashable
 from functools import lru_cache
 
 from smc_decode.answers.final import MAX_ANSWER, final_answer
+from smc_decode.registry import Registry, UnknownName
+
+Extractor = Callable[[str], Hashable | None]
+EXTRACTORS: Registry[Extractor] = Registry("extractor", group="smc_decode.extractors")
+WITHOUT_TEXT = ("tokens", "behaviour")
+"""Further names that a configuration takes: what they compare is not in the text (``answers/selection.py``)."""
 
 LATEX_SECONDS = 2.0
 
 
+@EXTRACTORS.register("text")
 def extract_text(text: str) -> Hashable | None:
     """The text in one normal form of Unicode, without case and runs of spaces."""
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split()) or None
 
 
+@EXTRACTORS.register("boxed")
 def extract_boxed(text: str) -> Hashable | None:
     """The mathematical value of the final answer, as a canonical text."""
     found = boxed(text)
     return None if found is None else canonical_value(found)
 
 
+@EXTRACTORS.register("code")
 def extract_code(text: str) -> Hashable | None:
     """The syntax tree of the code (of the fenced block if there is one), without docstrings and comments."""
     from smc_decode.potentials.code.program import fenced_code, parse
@@ -55,11 +65,15 @@ def extract_code(text: str) -> Hashable | None:
         return extract_text(text)
 
 
-EXTRACTORS: dict[str, Callable[[str], Hashable | None]] = {
-    "text": extract_text,
-    "boxed": extract_boxed,
-    "code": extract_code,
-}
+def check_extractor(name: str) -> str:
+    """``name``, if a configuration may have it. Raises RegistryError."""
+    if name in WITHOUT_TEXT:
+        return name
+    try:
+        return EXTRACTORS.check(name)
+    except UnknownName:
+        allowed = ", ".join(sorted([*EXTRACTORS, *WITHOUT_TEXT]))
+        raise UnknownName(f"unknown extractor {name!r}; allowed: {allowed}") from None
 
 
 def boxed(text: str) -> str | None:

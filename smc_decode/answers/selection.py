@@ -1,18 +1,107 @@
-"""Which particle is the answer: sample, best or vote. docs/method.md, "Selection"."""
+"""Which particle is the answer: sample, best or vote. docs/method.md, "Selection".
+
+A package adds a rule with the decorator :meth:`SELECTIONS.register`, or with an entry point in the group
+``smc_decode.selection``.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
+from smc_decode.answers.behaviour import behaviours
 from smc_decode.config import SMCConfig
 from smc_decode.laws.resampling import systematic
+from smc_decode.registry import Registry
 from smc_decode.result import Particle
 
 Decode = Callable[[Sequence[int]], str]
 Key = Callable[[tuple[int, ...]], Hashable | None]
+
+
+@dataclass(frozen=True)
+class Electorate:
+    """What a selection rule sees: the population, its Generator, and when two answers are the same.
+
+    ``to_be_ended``: unfinished answers will be brought to their end once they are chosen.
+    """
+
+    particles: Sequence[Particle]
+    rng: np.random.Generator
+    extractor: str = "tokens"
+    decode: Decode | None = None
+    to_be_ended: bool = False
+
+    @cached_property
+    def weights(self) -> np.ndarray:
+        """Normalised weights, shape (N,)."""
+        return np.array([particle.weight for particle in self.particles])
+
+    @cached_property
+    def eligible(self) -> list[int]:
+        """Whom a search may choose: the living and complete, the living, or all, the first of these that are any."""
+        living = [i for i, particle in enumerate(self.particles) if particle.weight > 0]
+        complete = [] if self.to_be_ended else [i for i in living if self.particles[i].finished]
+        return complete or living or list(range(len(self.particles)))
+
+    @cached_property
+    def key(self) -> Key:
+        """What makes two answers the same. Raises ValueError as :func:`answer_key` does."""
+        if self.extractor != "behaviour":
+            return answer_key(self.extractor, self.decode)
+        seen = behaviours(self.particles)
+        syntax: Key = (lambda token_ids: None) if self.decode is None else answer_key("code", self.decode)
+        return lambda token_ids: seen.get(token_ids) or syntax(token_ids)
+
+
+SelectionRule = Callable[[Electorate, int], list[int]]
+"""(the population, number of draws) -> indices of the draws; the first is the answer."""
+
+SELECTIONS: Registry[SelectionRule] = Registry("selection", group="smc_decode.selection")
+
+
+@SELECTIONS.register("sample")
+def sample_by_weight(electorate: Electorate, n: int) -> list[int]:
+    """Each draw is a particle with probability W: a draw from the target, up to the population's error."""
+    drawn = systematic(electorate.weights, n, electorate.rng).ancestors
+    electorate.rng.shuffle(drawn)
+    return [int(i) for i in drawn]
+
+
+@SELECTIONS.register("best")
+def best_rewards(electorate: Electorate, n: int) -> list[int]:
+    """The highest rewards, ties by weight, each sequence once: a search mode."""
+    particles, weights = electorate.particles, electorate.weights
+    order = sorted(electorate.eligible, key=lambda i: (-_reward(particles[i]), -weights[i]))
+    return _repeated(_distinct(order, particles), n)
+
+
+@SELECTIONS.register("vote")
+def heaviest_answers(electorate: Electorate, n: int) -> list[int]:
+    """The heaviest groups of equal answers, each by its heaviest member, and then by its others."""
+    particles, weights, eligible = electorate.particles, electorate.weights, electorate.eligible
+    token_ids = [particles[i].token_ids for i in eligible]
+    voted = groups(token_ids, [float(weights[i]) for i in eligible], electorate.key)
+    ranked = [sorted((eligible[j] for j in members), key=lambda i: -weights[i]) for _, members in voted]
+    rounds = range(max(map(len, ranked)))
+    order = (members[k] for k in rounds for members in ranked if k < len(members))
+    return _repeated(_distinct(order, particles), n)
+
+
+def select(
+    particles: Sequence[Particle], config: SMCConfig, n: int, rng: np.random.Generator, decode: Decode | None
+) -> list[Particle]:
+    """``n`` draws from the population by the configured rule; the first is the answer.
+
+    Draws of a search (``best``, ``vote``) are alive, complete and distinct while there are any such.
+    """
+    searching = config.first_pass_size is not None
+    electorate = Electorate(particles, rng, config.extractor, decode, to_be_ended=searching)
+    return [particles[i] for i in SELECTIONS[config.selection](electorate, n)]
 
 
 def answer_key(extractor: str, decode: Decode | None) -> Key:
@@ -50,42 +139,17 @@ def groups(answers: Sequence[tuple[int, ...]], weights: Sequence[float], key: Ke
     return sorted(summed, key=lambda group: -group[0])
 
 
-def select(
-    particles: Sequence[Particle], config: SMCConfig, n: int, rng: np.random.Generator, decode: Decode | None
-) -> list[Particle]:
-    """``n`` draws from the population by the configured rule; the first is the answer.
-
-    ``sample``: each draw is a particle with probability W (a draw from the target, up to the population's error).
-    ``best``: highest reward, ties by weight: a search mode. ``vote``: the heaviest answer groups, each by its
-    heaviest member; ``extractor="behaviour"`` groups programs by what they do, or by their syntax where that was not
-    seen.
-    """
-    weights = np.array([particle.weight for particle in particles])
-    if config.selection == "sample":
-        drawn = systematic(weights, n, rng).ancestors
-        rng.shuffle(drawn)
-        return [particles[i] for i in drawn]
-    if config.selection == "best":
-        order = sorted(range(len(particles)), key=lambda i: (-_reward(particles[i]), -weights[i]))
-        order = [i for i in order if weights[i] > 0] or order
-    else:
-        behaviour = config.extractor == "behaviour"
-        key = _behaviour(particles, decode) if behaviour else answer_key(config.extractor, decode)
-        voted = groups([p.token_ids for p in particles], weights.tolist(), key)
-        order = [max(members, key=lambda i: weights[i]) for _, members in voted]
-    return [particles[order[i % len(order)]] for i in range(n)]
+def _distinct(order: Iterable[int], particles: Sequence[Particle]) -> list[int]:
+    """The first index of each sequence, in order."""
+    first: dict[tuple[int, ...], int] = {}
+    for i in order:
+        first.setdefault(particles[i].token_ids, i)
+    return list(first.values())
 
 
-def _behaviour(particles: Sequence[Particle], decode: Decode | None) -> Key:
-    """What the reward saw programs return on further inputs (``potentials.probes``), else the syntax of the program."""
-    seen = {particle.token_ids: particle.detail.get("behaviour") for particle in particles}
-    syntax: Key = answer_key("code", decode) if decode is not None else lambda token_ids: None
-
-    def key(token_ids: tuple[int, ...]) -> Hashable | None:
-        behaviour = seen.get(token_ids)
-        return ("does", behaviour) if behaviour else syntax(token_ids)
-
-    return key
+def _repeated(order: Sequence[int], n: int) -> list[int]:
+    """``n`` of them, from the start again where there are fewer."""
+    return [order[i % len(order)] for i in range(n)]
 
 
 def _reward(particle: Particle) -> float:

@@ -20,10 +20,9 @@ import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
-
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from typing import Any
 
 BUNDLED_MODEL = "SmolLM2-135M-Instruct"
 
@@ -119,7 +118,8 @@ def dequantise(gguf: str, out: str) -> None:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    # The kernel lets go of the lock when its holder dies, so a killed build never blocks the next one.
+    # The kernel lets go of the lock when its holder dies, so a killed build never blocks the next one. These lines of
+    # the standard library do where vLLM runs; filelock would add other systems and a dependency.
     with path.open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
@@ -145,18 +145,34 @@ def _build(target: Path, progress: bool) -> None:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _bar(shown: bool) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeElapsedColumn(),
-        console=Console(stderr=True),
-        disable=not shown,
-    )
+class _NoBar:
+    """A progress bar that shows nothing."""
+
+    def add_task(self, description: str, total: int | None = None) -> int:
+        return 0
+
+    def update(self, task: int, completed: int) -> None:
+        return None
+
+    def advance(self, task: int, size: int) -> None:
+        return None
 
 
-def _stage(bar: Progress, description: str) -> Callable[[int], Advance]:
+@contextmanager
+def _bar(shown: bool) -> Iterator[Any]:
+    """On stderr, where it is wanted and the package rich is there."""
+    if not shown or find_spec("rich") is None:
+        yield _NoBar()
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        yield bar
+
+
+def _stage(bar: Any, description: str) -> Callable[[int], Advance]:
     def start(total: int) -> Advance:
         task = bar.add_task(description, total=total)
         return lambda size: bar.advance(task, size)

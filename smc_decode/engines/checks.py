@@ -1,10 +1,11 @@
-"""What engines with a vocabulary and a context refuse, said in the same words."""
+"""What every engine refuses, said in the same words."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from smc_decode.engines.base import EngineInfo, EngineRequestError
+from smc_decode.engines.protocol import EngineInfo, EngineRequestError, Extend
+from smc_decode.shaping import NO_SHAPING, Shaping
 
 
 def check_token_ids(info: EngineInfo, token_ids: Sequence[int], name: str, *, empty: bool = False) -> None:
@@ -13,16 +14,87 @@ def check_token_ids(info: EngineInfo, token_ids: Sequence[int], name: str, *, em
         raise EngineRequestError(f"{name} is empty: give at least one token")
     last = info.vocab_size - 1
     if token_ids and (min(token_ids) < 0 or max(token_ids) > last):
-        raise EngineRequestError(f"{name} has token ids outside of the vocabulary (0 to {last})")
+        raise EngineRequestError(f"{name} has token ids outside the vocabulary (0 to {last})")
 
 
-def check_score(info: EngineInfo, token_ids: Sequence[int], start: int, top_logprobs: int, most: int) -> None:
-    """The arguments of :meth:`Engine.score`; ``most`` alternatives can be told. Raises EngineRequestError."""
+def check_prompt(info: EngineInfo, token_ids: Sequence[int]) -> None:
+    """The argument of :meth:`Engine.open`. Raises EngineRequestError: not this model's, or no room for an answer."""
+    check_token_ids(info, token_ids, "prompt", empty=info.empty_prompt)
+    limit = info.max_model_len
+    if limit is not None and len(token_ids) >= limit:
+        raise EngineRequestError(
+            f"the prompt has {len(token_ids)} tokens, and the model's context of {limit} must hold the answer too: "
+            "shorten the prompt"
+        )
+
+
+def check_requests(info: EngineInfo, requests: Sequence[Extend]) -> None:
+    """What no engine can do, or this one has not declared, in a call of :meth:`Engine.extend`.
+
+    Raises ValueError for a sequence that is there twice, EngineRequestError otherwise.
+    """
+    if len({id(request.sequence) for request in requests}) < len(requests):
+        raise ValueError("the same sequence twice in one call of extend: fork it first")
+    # A population shares its shaping and its stop tokens: each is looked at once.
+    for shaping in {id(request.shaping): request.shaping for request in requests}.values():
+        check_shaping(info, shaping)
+    for stop in {request.stop_token_ids for request in requests}:
+        check_token_ids(info, stop, "stop_token_ids", empty=True)
+    for request in requests:
+        _check_request(info, request)
+
+
+def _check_request(info: EngineInfo, request: Extend) -> None:
+    if request.max_new_tokens < 1:
+        raise EngineRequestError(f"max_new_tokens must be at least 1, got {request.max_new_tokens}")
+    if not request.temperature >= 0:
+        raise EngineRequestError(f"temperature must be at least 0, got {request.temperature}")
+    limit = info.max_model_len
+    length = len(request.sequence.prompt_token_ids) + len(request.sequence.token_ids)
+    if limit is not None and length + request.max_new_tokens > limit:
+        raise EngineRequestError(
+            f"{length} tokens and {request.max_new_tokens} more exceed the model's context of {limit}: "
+            "shorten the prompt or lower max_tokens"
+        )
+    if request.excluded and not info.excludes:
+        raise EngineRequestError(f"the engine {info.name!r} cannot exclude tokens from the first draw alone")
+
+
+def check_shaping(info: EngineInfo, shaping: Shaping) -> None:
+    """Raises EngineRequestError: a value outside of its range, or a field that the engine does not apply."""
+    if shaping is NO_SHAPING:
+        return
+    try:
+        shaping.check()
+    except ValueError as error:
+        raise EngineRequestError(str(error)) from None
+    check_token_ids(info, list(shaping.logit_bias), "logit_bias", empty=True)
+    missing = sorted(shaping.used() - info.shapes)
+    if missing:
+        raise EngineRequestError(f"the engine {info.name!r} has no {', '.join(missing)}")
+
+
+def check_score(info: EngineInfo, token_ids: Sequence[int], start: int, top_logprobs: int) -> None:
+    """The arguments of :meth:`Engine.score`. Raises EngineRequestError."""
     check_token_ids(info, token_ids, "token_ids")
     limit = info.max_model_len
     if limit is not None and len(token_ids) > limit:
         raise EngineRequestError(f"{len(token_ids)} tokens exceed the model's context of {limit}")
-    if not 0 <= top_logprobs <= most:
-        raise EngineRequestError(f"top_logprobs must be 0 to {most}, got {top_logprobs}")
+    if not 0 <= top_logprobs <= info.max_logprobs:
+        raise EngineRequestError(f"top_logprobs must be 0 to {info.max_logprobs}, got {top_logprobs}")
     if not 0 <= start <= len(token_ids):
         raise EngineRequestError(f"start must be 0 to {len(token_ids)}, got {start}")
+
+
+def check_labels(
+    info: EngineInfo, token_id_lists: Sequence[Sequence[int]], labels: Sequence[int], max_labels: int
+) -> None:
+    """The arguments of :meth:`Engine.label_logprobs`, ``labels`` without repeats. Raises EngineRequestError."""
+    check_token_ids(info, labels, "label_ids")
+    if len(labels) > max_labels:
+        raise EngineRequestError(f"at most {max_labels} label_ids, got {len(labels)}")
+    limit = info.max_model_len
+    for token_ids in token_id_lists:
+        check_token_ids(info, token_ids, "token_id_lists")
+        if limit is not None and len(token_ids) >= limit:
+            raise EngineRequestError(f"{len(token_ids)} tokens and a label exceed the model's context of {limit}")

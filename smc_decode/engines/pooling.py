@@ -89,24 +89,24 @@ class PoolingEngine:
     async def _pool(self, token_id_lists: Sequence[Sequence[int]], task: PoolingTask, activation: bool) -> list[Scores]:
         if task != self.task:
             raise EngineRequestError(f"this reward model was loaded for {self.task}, not for {task}")
-        jobs = []
+        requests = []
         for token_ids in token_id_lists:
             self._check(token_ids)
-            jobs.append(Pool(self._process.next_id(), list(token_ids), task, activation))
-        if not jobs:
+            requests.append(Pool(self._process.next_id(), list(token_ids), task, activation))
+        if not requests:
             return []
         done: dict[int, Scores] = {}
-        mailbox = self._process.submit(jobs)
+        mailbox = self._process.submit(requests)
         try:
-            while len(done) < len(jobs):
+            while len(done) < len(requests):
                 reply = await mailbox.get()
                 if isinstance(reply, Rejected):
                     raise EngineRequestError(reply.message)
                 if isinstance(reply, Pooled):
                     done[reply.id] = reply.data
         finally:
-            self._process.abort(job.id for job in jobs if job.id not in done)
-        return [done[job.id] for job in jobs]
+            self._process.abort(request.id for request in requests if request.id not in done)
+        return [done[request.id] for request in requests]
 
     def _check(self, token_ids: Sequence[int]) -> None:
         if not token_ids:

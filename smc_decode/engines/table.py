@@ -13,19 +13,20 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from smc_decode.engines.base import (
-    NO_SHAPING,
+    BaseEngine,
     Continuation,
     EngineInfo,
     EngineRequestError,
     Extend,
-    LiveSequence,
-    Shaping,
+    FinishReason,
     Tokenizer,
     TokenScore,
 )
+from smc_decode.engines.checks import check_requests, check_score
 from smc_decode.laws.weights import Floats, log_sum_exp
+from smc_decode.shaping import NO_SHAPING, Shaping
 
-_MOST_LAWS = 200_000
+_MAX_LAWS = 200_000
 
 
 class _Law:
@@ -45,11 +46,13 @@ class _Law:
         self.log_p: list[float] = log_p.tolist()
 
     def without(self, excluded: Sequence[int]) -> _Law:
-        """The law of what is left when these tokens are not drawn; log p stays."""
+        """The law of what is left when these tokens are not drawn; log p and log z stay: the target draws them."""
         log_q = np.array(self.log_q)
         log_q[list(excluded)] = -np.inf
+        if not np.isfinite(log_q).any():
+            raise EngineRequestError("excluded holds every token that can be drawn")
         left = _Law(log_q - log_sum_exp(log_q), 1.0, NO_SHAPING)
-        left.log_p = self.log_p
+        left.log_p, left.support = self.log_p, self.support
         return left
 
     def log_z(self, alpha: float) -> float:
@@ -76,7 +79,7 @@ def _support(log_tempered: Floats, shaping: Shaping) -> np.ndarray:
     return keep
 
 
-class TableEngine:
+class TableEngine(BaseEngine):
     """``next_logprobs(tokens) -> (vocab_size,)`` base log-probabilities (normalised here) as an engine.
 
     Args:
@@ -111,9 +114,11 @@ class TableEngine:
             vocab_size=vocab_size,
             eos_token_ids=() if eos_token_id is None else (eos_token_id,),
             max_model_len=max_model_len,
-            exact_log_z=True,
             excludes=True,
+            shapes=frozenset({"top_k", "top_p", "min_p"}),
+            scores=True,
             max_logprobs=min(20, vocab_size),
+            empty_prompt=True,
         )
 
     @property
@@ -124,26 +129,10 @@ class TableEngine:
     def tokenizer(self) -> Tokenizer | None:
         return self._tokenizer
 
-    async def open(self, prompt_token_ids: Sequence[int]) -> LiveSequence:
-        prompt = tuple(prompt_token_ids)
-        bad = [token for token in prompt if not 0 <= token < self._info.vocab_size]
-        if bad:
-            raise EngineRequestError(f"prompt holds token {bad[0]}, outside the vocabulary of {self._info.vocab_size}")
-        self._check_length(len(prompt))
-        return LiveSequence(prompt)
-
     async def extend(self, requests: Sequence[Extend]) -> AsyncGenerator[tuple[int, Continuation], None]:
-        for request in requests:
-            sequence = request.sequence
-            self._check_length(len(sequence.prompt_token_ids) + len(sequence.token_ids) + request.max_new_tokens)
-            _check_shaping(request.shaping)
+        check_requests(self._info, requests)
         for index, request in enumerate(requests):
             yield index, self._draw(request)
-
-    def _check_length(self, tokens: int) -> None:
-        limit = self._info.max_model_len
-        if limit is not None and tokens > limit:
-            raise EngineRequestError(f"{tokens} tokens asked for, but the model's context holds {limit}")
 
     def _draw(self, request: Extend) -> Continuation:
         sequence = request.sequence
@@ -153,7 +142,7 @@ class TableEngine:
         logprobs: list[float] = []
         proposal_logprobs: list[float] = []
         log_z: list[float] = []
-        reason = "length"
+        reason: FinishReason = "length"
         for uniform in np.random.default_rng(request.seed).random(request.max_new_tokens).tolist():
             prefix = (*context, *sequence.token_ids)
             if request.temperature == 0.0:
@@ -177,7 +166,7 @@ class TableEngine:
             if token in request.stop_token_ids:
                 reason = "stop"
                 break
-        return Continuation(token_ids, logprobs, proposal_logprobs, log_z, reason)  # type: ignore[arg-type]
+        return Continuation(token_ids, logprobs, proposal_logprobs, log_z, reason)
 
     def _law(self, prefix: tuple[int, ...], temperature: float, shaping: Shaping) -> _Law:
         # The common case has a short key: hashing a Shaping costs more than drawing a token.
@@ -187,7 +176,7 @@ class TableEngine:
             log_p = np.array(self._next(prefix), dtype=np.float64)
             if log_p.shape != (self._info.vocab_size,):
                 raise ValueError(f"next_logprobs gave shape {log_p.shape}, expected ({self._info.vocab_size},)")
-            if len(self._laws) >= _MOST_LAWS:
+            if len(self._laws) >= _MAX_LAWS:
                 self._laws.clear()
             law = self._laws[key] = _Law(log_p - log_sum_exp(log_p), temperature, shaping)
         return law
@@ -196,21 +185,13 @@ class TableEngine:
         key = (prefix, request.temperature, request.alpha, _cut(request.shaping))
         value = self._log_z.get(key)
         if value is None:
-            if len(self._log_z) >= _MOST_LAWS:
+            if len(self._log_z) >= _MAX_LAWS:
                 self._log_z.clear()
             value = self._log_z[key] = law.log_z(request.alpha or 0.0)
         return value
 
-    async def fork(self, sequence: LiveSequence) -> LiveSequence:
-        return LiveSequence(sequence.prompt_token_ids, sequence.token_ids.copy())
-
-    async def rewind(self, sequence: LiveSequence, length: int) -> None:
-        del sequence.token_ids[length:]
-
-    async def close(self, sequence: LiveSequence) -> None:
-        return None
-
     async def score(self, token_ids: Sequence[int], start: int = 0, *, top_logprobs: int = 0) -> list[TokenScore]:
+        check_score(self._info, token_ids, start, top_logprobs)
         scores = []
         for position in range(start, len(token_ids)):
             token = token_ids[position]
@@ -222,17 +203,6 @@ class TableEngine:
             scores.append(TokenScore(token, log_p[token], {v: log_p[v] for v in best}))
         return scores
 
-    async def health(self) -> None:
-        return None
-
-    async def shutdown(self) -> None:
-        return None
-
 
 def _cut(shaping: Shaping) -> tuple[int, float, float]:
     return shaping.top_k, shaping.top_p, shaping.min_p
-
-
-def _check_shaping(shaping: Shaping) -> None:
-    if shaping is not NO_SHAPING and (shaping.reweights or shaping.grammar is not None):
-        raise EngineRequestError("the table engine has no penalties, logit_bias, min_tokens, ignore_eos or grammar")

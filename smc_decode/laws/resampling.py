@@ -1,4 +1,5 @@
-"""Resampling schemes, each registered under its name with one signature.
+"""Resampling schemes, each registered under its name with one signature; packages add theirs with an entry point in
+the group ``smc_decode.resampling``.
 
 A scheme takes normalised weights W of shape (N,), the number n of offspring and a Generator, and gives
 :class:`Offspring`. Unbiased: for every parent i the expected weight of its offspring is n * W_i (for the
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smc_decode.laws.weights import Floats
+from smc_decode.registry import Registry
 
 Indices = NDArray[np.intp]
 
@@ -27,27 +29,15 @@ class Offspring(NamedTuple):
 
 
 Scheme = Callable[[Floats, int, np.random.Generator], Offspring]
-SCHEMES: dict[str, Scheme] = {}
-
-
-def register(name: str) -> Callable[[Scheme], Scheme]:
-    """Add a scheme to :data:`SCHEMES` under ``name``."""
-
-    def add(scheme: Scheme) -> Scheme:
-        SCHEMES[name] = scheme
-        return scheme
-
-    return add
+SCHEMES: Registry[Scheme] = Registry("resampling", group="smc_decode.resampling")
 
 
 def resample(name: str, weights: Floats, n: int, rng: np.random.Generator) -> Offspring:
     """Resample with the scheme of that name.
 
     Raises:
-        ValueError: no such scheme; the message lists the names.
+        RegistryError: no such scheme (the message lists the names), or its package cannot be imported.
     """
-    if name not in SCHEMES:
-        raise ValueError(f"unknown resampling {name!r}; allowed: {', '.join(sorted(SCHEMES))}")
     return SCHEMES[name](weights, n, rng)
 
 
@@ -63,25 +53,25 @@ def _invert(weights: Floats, points: Floats) -> Indices:
     return np.searchsorted(cumulative, np.minimum(points, 1.0 - 2.0**-53), side="right")
 
 
-@register("multinomial")
+@SCHEMES.register("multinomial")
 def multinomial(weights: Floats, n: int, rng: np.random.Generator) -> Offspring:
     """n independent draws (Gordon, Salmond and Smith 1993)."""
     return _equal(_invert(weights, np.sort(rng.random(n))))
 
 
-@register("stratified")
+@SCHEMES.register("stratified")
 def stratified(weights: Floats, n: int, rng: np.random.Generator) -> Offspring:
     """One uniform in each of n equal strata (Kitagawa 1996)."""
     return _equal(_invert(weights, (np.arange(n) + rng.random(n)) / n))
 
 
-@register("systematic")
+@SCHEMES.register("systematic")
 def systematic(weights: Floats, n: int, rng: np.random.Generator) -> Offspring:
     """One uniform, shifted through the n strata (Carpenter, Clifford and Fearnhead 1999)."""
     return _equal(_invert(weights, (np.arange(n) + rng.random()) / n))
 
 
-@register("residual")
+@SCHEMES.register("residual")
 def residual(weights: Floats, n: int, rng: np.random.Generator) -> Offspring:
     """floor(n W_i) copies for sure, the rest multinomially on the remainders (Liu and Chen 1998)."""
     expected = n * weights
@@ -95,7 +85,7 @@ def residual(weights: Floats, n: int, rng: np.random.Generator) -> Offspring:
     return _equal(ancestors.astype(np.intp))
 
 
-@register("ssp")
+@SCHEMES.register("ssp")
 def ssp(weights: Floats, n: int, rng: np.random.Generator) -> Offspring:
     """Srinivasan sampling process: every parent has floor or ceil of n W_i offspring (Gerber, Chopin and Whiteley
     2019, algorithm 1). Two fractional parts at a time are moved against each other until one of them is whole."""
@@ -125,7 +115,7 @@ CHOPTHIN_RATIO = 3.0 + np.sqrt(8.0)
 """The largest weight ratio after chopthin; the value that Gandy and Lau (2016) recommend."""
 
 
-@register("chopthin")
+@SCHEMES.register("chopthin")
 def chopthin(weights: Floats, n: int, rng: np.random.Generator) -> Offspring:
     """Weights after resampling differ by a factor of at most :data:`CHOPTHIN_RATIO` (Gandy and Lau 2016).
 

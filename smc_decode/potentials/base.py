@@ -1,4 +1,4 @@
-"""The Potential protocol: what multiplies the model's distribution (docs/method.md, "Potentials").
+"""Potentials and reward sources: what multiplies the model's distribution (docs/method.md, "Potentials").
 
 Two layers. A *reward source* says how good an answer is, as a number r in [0, 1]. A *potential* says log psi;
 :class:`RewardPotential` makes one out of a source (R = exp(reward_scale * r), telescoping).
@@ -7,6 +7,7 @@ Two layers. A *reward source* says how good an answer is, as a number r in [0, 1
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,9 +15,18 @@ from typing import Any, Literal, Protocol
 
 PotentialKind = Literal["product", "telescoping", "terminal"]
 
+MAX_LOG_VALUE = 1e300
+"""Log-values are at most so large, and -inf or at least minus this, so that no sum of them over a run overflows."""
+
+_ROUNDING = 1e-9
+
 
 class PotentialError(ValueError):
     """The potential returned what no target can use (NaN, +inf, a wrong type): an error of the request."""
+
+
+class PotentialFault(PotentialError):
+    """The potential's own code raised something else, which is this error's ``__cause__``: no error of the request."""
 
 
 class RewardFailure(RuntimeError):
@@ -60,33 +70,28 @@ class Evaluation:
 
 
 class Potential(Protocol):
-    """Scores batches of prefixes.
+    """Scores batches of prefixes. Subclass it and write :meth:`evaluate`; the rest has defaults.
 
     ``kind``: ``product``, log_value is log psi_k of the block that ends here; ``telescoping``, log_value is
-    log R of the prefix and psi_k = R_k / R_{k-1}, R_0 = 1; ``terminal``, asked for complete sequences only.
-    ``log_scale``: the log of the largest product of potentials that a sequence can have; None: not known (lookahead
-    floors are in its units; where it is not known, the largest seen so far stands in). ``cacheable``: the answer
-    depends on the prefix alone. ``needs_logprobs``: reads ``Prefix.logprobs``.
+    log R of the prefix and psi_k = R_k / R_{k-1}, R_0 = 1 (where R is 0 it stays 0); ``terminal``, asked for complete
+    sequences only. ``log_scale``: the log of the largest product of potentials that a sequence can have; None: not
+    known (lookahead floors are in its units; where it is not known, the largest seen so far stands in). ``cacheable``:
+    the answer depends on the prefix alone. ``needs_logprobs``: reads ``Prefix.logprobs``. ``positive``: its value is
+    never 0, so that a telescoping one need not be asked at the blocks in between. ``inexact``: why a run with it has
+    no fixed target; None: it has. ``smc_decode.testing.check_potential`` tries whether all this is so.
     """
 
-    @property
-    def name(self) -> str: ...
+    name: str = ""
+    kind: PotentialKind = "product"
+    log_scale: float | None = None
+    cacheable: bool = True
+    needs_logprobs: bool = False
+    positive: bool = False
+    inexact: str | None = None
 
-    @property
-    def kind(self) -> PotentialKind: ...
-
-    @property
-    def log_scale(self) -> float | None: ...
-
-    @property
-    def cacheable(self) -> bool: ...
-
-    @property
-    def needs_logprobs(self) -> bool: ...
-
+    @abstractmethod
     async def evaluate(self, batch: Sequence[Prefix]) -> list[Evaluation]:
         """One evaluation per prefix, in order. Raises PotentialError or RewardFailure."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,57 +104,91 @@ class Reward:
 
 
 class RewardSource(Protocol):
-    """A source of rewards r in [0, 1], batched and async. A bad candidate scores 0; a failure of the source
-    raises RewardFailure. ``prefixes`` False: only complete answers can be judged (the potential is terminal).
+    """A source of rewards r in [0, 1], batched and async. Subclass it and write :meth:`rewards`; the rest has defaults.
+
+    A bad candidate scores 0; a failure of the source raises RewardFailure. ``prefixes`` False: only complete answers
+    can be judged (the potential is terminal). ``reads_lead``: what was prefilled of the message is taken into account
+    here; else it comes with the prefix's text. The others as for :class:`Potential`.
     """
 
-    @property
-    def name(self) -> str: ...
+    name: str = ""
+    prefixes: bool = True
+    cacheable: bool = True
+    needs_logprobs: bool = False
+    reads_lead: bool = False
+    inexact: str | None = None
 
-    @property
-    def prefixes(self) -> bool: ...
-
-    @property
-    def cacheable(self) -> bool: ...
-
-    @property
-    def needs_logprobs(self) -> bool: ...
-
-    async def rewards(self, batch: Sequence[Prefix]) -> list[Reward]: ...
+    @abstractmethod
+    async def rewards(self, batch: Sequence[Prefix]) -> list[Reward]:
+        """One reward per prefix, in order. Raises PotentialError or RewardFailure."""
 
 
-class RewardPotential:
+class RewardPotential(Potential):
     """A reward source as a potential: R = exp(reward_scale * r), telescoping (terminal for sources that judge
-    complete answers only). docs/method.md, section 4."""
+    complete answers only). docs/method.md, section 4.
+
+    Raises PotentialError for a scale that is no number or beyond MAX_LOG_VALUE, and for a reward outside [0, 1].
+    """
 
     def __init__(self, source: RewardSource, reward_scale: float) -> None:
-        if not math.isfinite(reward_scale):
-            raise PotentialError(f"reward_scale must be finite, got {reward_scale}")
+        if not abs(reward_scale) <= MAX_LOG_VALUE:
+            raise PotentialError(f"reward_scale must be finite and at most {MAX_LOG_VALUE:g}, got {reward_scale}")
         self.source = source
         self.reward_scale = reward_scale
-
-    @property
-    def name(self) -> str:
-        return self.source.name
-
-    @property
-    def kind(self) -> PotentialKind:
-        return "telescoping" if self.source.prefixes else "terminal"
-
-    @property
-    def log_scale(self) -> float:
-        return max(self.reward_scale, 0.0)
-
-    @property
-    def cacheable(self) -> bool:
-        return self.source.cacheable
-
-    @property
-    def needs_logprobs(self) -> bool:
-        return self.source.needs_logprobs
+        self.name = name_of(source)
+        self.kind = "telescoping" if source.prefixes else "terminal"
+        self.log_scale = max(reward_scale, 0.0)
+        self.positive = True
+        self.cacheable = source.cacheable
+        self.needs_logprobs = source.needs_logprobs
+        self.inexact = inexact_of(source)
 
     async def evaluate(self, batch: Sequence[Prefix]) -> list[Evaluation]:
         rewards = await self.source.rewards(batch)
         if len(rewards) != len(batch):
             raise RewardFailure(f"reward {self.name!r} gave {len(rewards)} rewards for {len(batch)} prefixes")
-        return [Evaluation(self.reward_scale * r.value, r.value, r.detail, r.at_most) for r in rewards]
+        return [self._evaluation(reward) for reward in rewards]
+
+    def _evaluation(self, reward: Reward) -> Evaluation:
+        if not isinstance(reward, Reward):
+            raise PotentialError(f"reward {self.name!r} gave {reward!r:.100}, which is no Reward")
+        value = number(reward.value, f"reward {self.name!r}", "a reward is a number in [0, 1]")
+        if not -_ROUNDING <= value <= 1.0 + _ROUNDING:
+            raise PotentialError(f"reward {self.name!r} gave {value}: a reward is a number in [0, 1]")
+        return Evaluation(self.reward_scale * value, value, reward.detail, reward.at_most)
+
+
+def number(value: object, who: str, rule: str = "a log-value is a number") -> float:
+    """``value`` as a float. Raises PotentialError for what is none; text never is."""
+    if not isinstance(value, (str, bytes, bytearray)):
+        try:
+            return float(value)  # type: ignore[arg-type]  # tensors and numpy's numbers have __float__
+        except (TypeError, ValueError, OverflowError, RuntimeError):
+            pass
+    raise PotentialError(f"{who} gave {repr(value)[:100]}: {rule}")
+
+
+def check_log_value(value: object, who: str) -> float:
+    """A log-value that a target can use: finite and at most MAX_LOG_VALUE in size, or -inf. Raises PotentialError."""
+    log_value = number(value, who)
+    if math.isnan(log_value) or log_value == math.inf:
+        raise PotentialError(f"{who} gave {log_value}: log-values must be finite or -inf")
+    if abs(log_value) > MAX_LOG_VALUE and log_value != -math.inf:
+        raise PotentialError(f"{who} gave {log_value:g}: log-values beyond {MAX_LOG_VALUE:g} overflow in sums")
+    return log_value
+
+
+def name_of(part: Potential | RewardSource) -> str:
+    """What messages call it: its name, or its class's."""
+    return part.name or type(part).__qualname__
+
+
+def positive_of(potential: Potential) -> bool:
+    """Its ``positive``; False for a class that is no subclass of Potential and does not say."""
+    return bool(getattr(potential, "positive", False))
+
+
+def inexact_of(part: Potential | RewardSource) -> str | None:
+    """Its ``inexact``; None for a class that is no subclass of these and does not say."""
+    reason: str | None = getattr(part, "inexact", None)
+    return reason

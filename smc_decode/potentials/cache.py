@@ -23,7 +23,10 @@ def content_key(*parts: object) -> bytes:
 
 
 class ContentCache(Generic[T]):
-    """The ``max_entries`` values used last. Thread-safe. ``calls`` counts what was computed, ``hits`` what was not."""
+    """The ``max_entries`` values used last. Thread-safe. ``calls`` counts what was computed, ``hits`` what was not.
+
+    An OrderedDict is an LRU but for one line of :meth:`put`, so no library is asked for it.
+    """
 
     def __init__(self, max_entries: int = 20_000) -> None:
         if max_entries < 1:
@@ -73,7 +76,8 @@ class ContentCache(Generic[T]):
 
 
 async def gather(awaitables: Iterable[Awaitable[T]]) -> list[T]:
-    """All results in order. The first failure cancels the rest and is raised as it is."""
+    """All results in order. The first failure cancels the rest and is raised as it is (a TaskGroup would raise a group,
+    which every caller would have to take apart)."""
     tasks = [asyncio.ensure_future(awaitable) for awaitable in awaitables]
     try:
         return list(await asyncio.gather(*tasks))

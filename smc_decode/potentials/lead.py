@@ -11,28 +11,17 @@ from dataclasses import replace
 from smc_decode.potentials.base import Prefix, Reward, RewardSource
 
 
-class WithLead:
+class WithLead(RewardSource):
     """A source whose every text begins with ``lead``."""
 
     def __init__(self, inner: RewardSource, lead: str) -> None:
         self.inner = inner
         self.lead = lead
-
-    @property
-    def name(self) -> str:
-        return self.inner.name
-
-    @property
-    def prefixes(self) -> bool:
-        return self.inner.prefixes
-
-    @property
-    def cacheable(self) -> bool:
-        return self.inner.cacheable
-
-    @property
-    def needs_logprobs(self) -> bool:
-        return self.inner.needs_logprobs
+        self.name = inner.name
+        self.prefixes = inner.prefixes
+        self.cacheable = inner.cacheable
+        self.needs_logprobs = inner.needs_logprobs
+        self.inexact = inner.inexact
 
     async def rewards(self, batch: Sequence[Prefix]) -> list[Reward]:
         return await self.inner.rewards([replace(prefix, lead=self.lead) for prefix in batch])
@@ -40,4 +29,4 @@ class WithLead:
 
 def with_lead(source: RewardSource, lead: str) -> RewardSource:
     """``source``, made to judge messages that begin with ``lead``."""
-    return source if not lead or getattr(source, "reads_lead", False) else WithLead(source, lead)
+    return source if not lead or source.reads_lead else WithLead(source, lead)

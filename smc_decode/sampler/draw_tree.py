@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 
 from smc_decode.engines.base import Continuation, FinishReason
 
-MOST_TOKENS = 200_000
+MAX_TOKENS = 200_000
 """What a tree remembers (about 50 MB); what is drawn beyond is forgotten, which costs tokens and changes no law."""
 
 
@@ -49,6 +49,8 @@ class Draft:
 
     def continued(self, drawn: Continuation | None) -> Continuation:
         """The whole draw. ``drawn``: what the engine drew after it, its first log q among what was not excluded."""
+        if self is NO_DRAFT and drawn is not None:
+            return drawn
         if drawn is None:
             reason: FinishReason = self.ends or "length"
             return Continuation([*self.token_ids], [*self.logprobs], [*self.proposal_logprobs], [], reason)
@@ -69,9 +71,9 @@ NO_DRAFT = Draft()
 class DrawTree:
     """What was drawn at one proposal law, for one run."""
 
-    def __init__(self, most_tokens: int = MOST_TOKENS) -> None:
+    def __init__(self, max_tokens: int = MAX_TOKENS) -> None:
         self._root = _Node()
-        self._left = most_tokens
+        self._left = max_tokens
 
     def draft(self, prefix: Sequence[int], length: int, seed: int) -> Draft:
         """The beginning of a new draw of at most ``length`` tokens after ``prefix``, chosen by ``seed``."""

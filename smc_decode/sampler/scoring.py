@@ -6,16 +6,17 @@ import asyncio
 import math
 from collections.abc import Callable, Sequence
 
-from smc_decode.potentials.base import Evaluation, Potential, PotentialError, Prefix
+from smc_decode.potentials.ask import ask
+from smc_decode.potentials.base import Evaluation, Potential, Prefix, check_log_value, inexact_of, name_of, positive_of
 from smc_decode.result import Usage
-from smc_decode.sampler.trajectory import Path
+from smc_decode.sampler.trajectory import Trajectory
 
 Key = tuple[tuple[int, ...], bool]
 """What a potential's answer depends on: a prefix's tokens, and whether it is complete."""
 
 
 class Scorer:
-    """Puts the potential's answers on paths, for one run.
+    """Puts the potential's answers on trajectories, for one run.
 
     Prefixes that were asked before (copies after resampling, rollouts that became particles) are not asked again,
     unless the potential says that its answers depend on more than the prefix. Complete sequences that arrive while
@@ -39,69 +40,92 @@ class Scorer:
         self._prompt_text = prompt_text
         self._decode = decode
         self._known: dict[Key, Evaluation] = {}
-        self._early: list[Path] = []
+        self._early: list[Trajectory] = []
         self._asked: dict[Key, tuple[asyncio.Future[list[Evaluation]], int]] = {}
 
-    async def score(self, paths: Sequence[Path]) -> list[Path]:
-        """The same paths, scored. Paths that are already scored pass through.
+    async def score(self, trajectories: Sequence[Trajectory]) -> list[Trajectory]:
+        """The same trajectories, scored. Those that are already scored pass through.
 
-        Raises PotentialError for NaN or +inf, RewardFailure when the reward itself failed.
+        Raises PotentialError for NaN, +inf and whatever else a potential raises, RewardFailure when the reward failed.
         """
         if self._potential is None:
-            return [path if path.log_potential is not None else path.scored(0.0) for path in paths]
-        wanted = [() if path.log_potential is not None else self._boundaries(path) for path in paths]
-        answers = await self._ask([(path, end) for path, ends in zip(paths, wanted, strict=True) for end in ends])
-        scored = []
-        position = 0
-        for path, ends in zip(paths, wanted, strict=True):
-            if path.log_potential is None:
-                path = self._put(path, answers[position : position + len(ends)])
-            position += len(ends)
-            scored.append(path)
-        return scored
+            return [each if each.log_potential is not None else each.scored(0.0) for each in trajectories]
+        wanted = [() if each.log_potential is not None else self._boundaries(each) for each in trajectories]
+        questions = [(each, end) for each, ends in zip(trajectories, wanted, strict=True) for end in ends]
+        answers = iter(await self._ask(questions))
+        return [
+            each if each.log_potential is not None else self._put(each, [next(answers) for _ in ends])
+            for each, ends in zip(trajectories, wanted, strict=True)
+        ]
 
-    def _boundaries(self, path: Path) -> list[int]:
+    def _boundaries(self, trajectory: Trajectory) -> Sequence[int]:
         """The lengths of the prefixes whose potential is missing (docs/method.md, "Potentials")."""
-        kind = self._kind
+        kind, length = self._kind, len(trajectory)
         if kind == "terminal":
-            return [len(path)] if path.finished else []
-        if kind == "telescoping":
-            return [len(path)]
-        blocks = -(-len(path) // self._block_size)
-        return [min(k * self._block_size, len(path)) for k in range(len(path.log_potentials) + 1, blocks + 1)]
+            return [length] if trajectory.finished else []
+        if self._only_the_last:
+            return [length]
+        blocks = -(-length // self._block_size)
+        known = len(trajectory.log_potentials)
+        return [min(k * self._block_size, length) for k in range(known + 1, blocks + 1)]
+
+    @property
+    def inexact(self) -> str | None:
+        """Why there is no fixed target, or None; a reward that fails may say so in the middle of the run."""
+        return None if self._potential is None else inexact_of(self._potential)
+
+    @property
+    def _only_the_last(self) -> bool:
+        """Whether a prefix's product of potentials is what is said of it, whatever was said of its own prefixes."""
+        if self._potential is None or self._potential.kind == "product":
+            return False
+        return self._potential.kind == "terminal" or positive_of(self._potential)
+
+    @property
+    def _who(self) -> str:
+        return "" if self._potential is None else f"the sum over blocks of the potential {name_of(self._potential)!r}"
 
     @property
     def _kind(self) -> str:
         return "product" if self._potential is None else self._potential.kind
 
-    def _put(self, path: Path, answers: Sequence[Evaluation]) -> Path:
+    def _put(self, trajectory: Trajectory, answers: Sequence[Evaluation]) -> Trajectory:
         if not answers:  # a terminal potential says nothing of an unfinished sequence: psi = 1
-            total = path.log_potentials[-1] if path.log_potentials else 0.0
-            return path.scored(total, path.log_potentials)
+            total = trajectory.log_potentials[-1] if trajectory.log_potentials else 0.0
+            return trajectory.scored(total, trajectory.log_potentials)
         last = answers[-1]
-        if self._kind != "product":
-            return path.scored(last.log_value, (), _shown(last, last.log_value), last.detail, last.at_most)
-        totals = list(path.log_potentials)
+        if self._only_the_last:
+            return trajectory.scored(last.log_value, (), _shown(last, last.log_value), last.detail, last.at_most)
+        totals = list(trajectory.log_potentials)
         for answer in answers:
-            totals.append((totals[-1] if totals else 0.0) + answer.log_value)
-        return path.scored(totals[-1], tuple(totals), _shown(last, totals[-1]), last.detail, last.at_most)
+            totals.append(self._total(totals[-1] if totals else 0.0, answer.log_value))
+        return trajectory.scored(totals[-1], tuple(totals), _shown(last, totals[-1]), last.detail, last.at_most)
 
-    async def _ask(self, questions: Sequence[tuple[Path, int]]) -> list[Evaluation]:
+    def _total(self, before: float, log_value: float) -> float:
+        """log of the product of the potentials so far. A value of 0 is final: no later R brings it back (0 * R/0)."""
+        if self._kind == "product":
+            return check_log_value(before + log_value, self._who)
+        return -math.inf if before == -math.inf else log_value
+
+    async def _ask(self, questions: Sequence[tuple[Trajectory, int]]) -> list[Evaluation]:
         self._early.clear()
         potential = self._potential
         if potential is None or not questions:
             return []
-        keys = [(path.token_ids[:end], path.finished and end == len(path)) for path, end in questions]
+        keys = [
+            (trajectory.token_ids[:end], trajectory.finished and end == len(trajectory))
+            for trajectory, end in questions
+        ]
         known = self._known if potential.cacheable else {}
         seen: set[Key] = set()
         fresh: list[Key] = []
         batch: list[Prefix] = []
-        for (path, end), key in zip(questions, keys, strict=True):
+        for (trajectory, end), key in zip(questions, keys, strict=True):
             if potential.cacheable and (key in known or key in seen):
                 self._usage.reward_cached += 1
             elif key not in self._asked:
                 fresh.append(key)
-                batch.append(self._prefix(path, end))
+                batch.append(self._prefix(trajectory, end))
             seen.add(key)
         evaluations = await self._evaluate(batch)
         if not potential.cacheable:
@@ -113,13 +137,13 @@ class Scorer:
             del self._asked[key]
         return [known[key] for key in keys]
 
-    def _prefix(self, path: Path, end: int) -> Prefix:
+    def _prefix(self, trajectory: Trajectory, end: int) -> Prefix:
         return Prefix(
-            token_ids=path.token_ids[:end],
-            finished=path.finished and end == len(path),
+            token_ids=trajectory.token_ids[:end],
+            finished=trajectory.finished and end == len(trajectory),
             prompt_token_ids=self._prompt_token_ids,
             prompt_text=self._prompt_text,
-            logprobs=path.logprobs[:end] if path.logprobs else None,
+            logprobs=trajectory.logprobs[:end] if trajectory.logprobs else None,
             decode=self._decode,
         )
 
@@ -128,33 +152,23 @@ class Scorer:
         if potential is None or not batch:
             return []
         self._usage.reward_calls += len(batch)
-        evaluations = await potential.evaluate(batch)
-        if len(evaluations) != len(batch):
-            raise PotentialError(
-                f"potential {potential.name!r} gave {len(evaluations)} values for {len(batch)} prefixes"
-            )
-        for evaluation in evaluations:
-            if math.isnan(evaluation.log_value) or evaluation.log_value == math.inf:
-                raise PotentialError(
-                    f"potential {potential.name!r} gave {evaluation.log_value}: values must be finite or -inf"
-                )
-        return list(evaluations)
+        return await ask(potential, batch)
 
     # ---- while the engine works -------------------------------------------------------------------------------
 
-    def arrived(self, index: int, path: Path) -> None:
+    def arrived(self, index: int, trajectory: Trajectory) -> None:
         """A continuation is there, and others are not yet. What arrives in one go is asked about in one go."""
-        if self._potential is None or not self._potential.cacheable or not path.finished:
+        if self._potential is None or not self._potential.cacheable or not trajectory.finished:
             return
         if not self._early:
             asyncio.get_running_loop().call_soon(self._ask_early)
-        self._early.append(path)
+        self._early.append(trajectory)
 
     def _ask_early(self) -> None:
         """Begin what :meth:`score` will ask for; nothing, where it has been called by now."""
-        ends = [(path, end) for path in self._early for end in self._boundaries(path)[-1:]]
+        ends = [(trajectory, end) for trajectory in self._early for end in self._boundaries(trajectory)[-1:]]
         self._early.clear()
-        questions = {(path.token_ids, True): (path, end) for path, end in ends}
+        questions = {(trajectory.token_ids, True): (trajectory, end) for trajectory, end in ends}
         fresh = [key for key in questions if key not in self._known and key not in self._asked]
         if not fresh:
             return

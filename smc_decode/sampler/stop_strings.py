@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from smc_decode.engines.base import EngineRequestError, Tokenizer
-from smc_decode.sampler.trajectory import Path
+from smc_decode.sampler.trajectory import Trajectory
 
 
 class StopStrings:
@@ -25,7 +25,7 @@ class StopStrings:
         self._stop = tuple(stop)
         self._tokenizer = tokenizer
 
-    def apply(self, path: Path) -> tuple[Path, bool]:
+    def apply(self, path: Trajectory) -> tuple[Trajectory, bool]:
         """The path up to the token that completes the earliest stop string, and whether anything was cut."""
         if not self._stop or self._tokenizer is None:
             return path, False
@@ -33,7 +33,7 @@ class StopStrings:
         if length is None:
             return path, False
         return (
-            Path(
+            Trajectory(
                 path.token_ids[:length],
                 path.logprobs[:length],
                 path.proposal_logprobs[:length],
@@ -45,7 +45,7 @@ class StopStrings:
             length < len(path),
         )
 
-    def _completed_at(self, path: Path) -> int | None:
+    def _completed_at(self, path: Trajectory) -> int | None:
         """The least number of tokens whose text holds a stop string (bisection: holding one is monotone)."""
         if not self._holds(path.token_ids):
             return None

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from smc_decode import SMCConfig
 from smc_decode.answers import extractors
 from smc_decode.answers.extractors import EXTRACTORS, boxed, canonical_value
+from smc_decode.answers.selection import answer_key
 
 text, box, code = (EXTRACTORS[name] for name in ("text", "boxed", "code"))
 
@@ -68,3 +70,16 @@ def test_code_agrees_over_layout_comments_and_docstrings():
     assert code("    return x+1\n") == code("    return (x + 1)\n") is not None
     assert code("def f(x):\n    return x - 1\n") != code(first)
     assert code("Not code at all (") is None
+
+
+def test_an_extractor_of_ones_own_is_taken_by_a_configuration_and_an_unknown_one_is_not():
+    EXTRACTORS.register("first word")(lambda answer: answer.split()[0] if answer.split() else None)
+    try:
+        assert SMCConfig(extractor="first word").extractor == "first word"
+        assert answer_key("first word", lambda ids: "yes indeed")((1, 2)) == "yes"
+    finally:
+        EXTRACTORS.remove("first word")
+    with pytest.raises(
+        ValueError, match="unknown extractor 'first word'; allowed: behaviour, boxed, code, text, tokens"
+    ):
+        SMCConfig(extractor="first word")

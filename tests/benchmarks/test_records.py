@@ -1,3 +1,4 @@
+import gzip
 import json
 
 import pytest
@@ -5,6 +6,9 @@ import pytest
 from benchmarks.records import RecordsError, RunWriter, read_run
 
 HEADER = {"benchmark": "humaneval", "model": "m", "digest": "d", "seed": 0, "methods": {"smc N=4": {}}}
+
+
+PACKED = gzip.compress(json.dumps({"kind": "run"} | HEADER).encode() + b"\n")
 
 
 def record(problem, method="smc N=4", repeat=0):
@@ -56,3 +60,37 @@ def test_what_is_no_file_of_results_is_refused(tmp_path):
     path.write_text('{"kind": "result"}\n')
     with pytest.raises(RecordsError, match="header"):
         read_run(path)
+
+
+def test_a_file_that_was_compressed_is_read_under_both_names_and_continued(tmp_path):
+    path = tmp_path / "run.jsonl"
+    with RunWriter(path, HEADER) as writer:
+        writer.add(record("a"))
+    kept = tmp_path / "run.jsonl.gz"
+    kept.write_bytes(gzip.compress(path.read_bytes()))
+    path.unlink()
+    assert [each["problem"] for each in read_run(kept).records] == ["a"]
+    assert [each["problem"] for each in read_run(path).records] == ["a"]
+    with pytest.raises(RecordsError, match="--resume"):
+        RunWriter(path, HEADER)
+    with RunWriter(path, HEADER, resume=True) as writer:
+        assert writer.done == {("smc N=4", "a", 0)}
+        writer.add(record("b"))
+    assert [each["problem"] for each in read_run(path).records] == ["a", "b"]
+    assert [each["problem"] for each in read_run(kept).records] == ["a"]
+
+
+@pytest.mark.parametrize("content", [b"no gzip", PACKED[:-9], PACKED[:15]])
+def test_a_compressed_file_that_is_damaged_is_refused_and_leaves_nothing(tmp_path, content):
+    kept = tmp_path / "run.jsonl.gz"
+    kept.write_bytes(content)
+    with pytest.raises(RecordsError, match=r"run\.jsonl\.gz"):
+        read_run(kept)
+    with pytest.raises(RecordsError, match=r"run\.jsonl\.gz"):
+        RunWriter(tmp_path / "run.jsonl", HEADER, resume=True)
+    assert list(tmp_path.iterdir()) == [kept]
+
+
+def test_results_are_not_written_into_a_compressed_file(tmp_path):
+    with pytest.raises(RecordsError, match=r"give .*run\.jsonl$"):
+        RunWriter(tmp_path / "run.jsonl.gz", HEADER)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -14,10 +15,12 @@ from benchmarks import speed_report as report
 from benchmarks.speed import Recorder
 from benchmarks.speed_cases import CASES, Measured
 from benchmarks.speed_meter import Meter, MeteredEngine, MeteredPotential, Work, covered
-from benchmarks.speed_sweep import Point, fit, settings
+from benchmarks.speed_sweep import AXES, Point, fit, settings
 from smc_decode import SMCConfig, sample
 from smc_decode.engines import TableEngine
 from smc_decode.potentials import FunctionPotential
+
+SVG = "http://www.w3.org/2000/svg"
 
 
 def test_time_that_is_covered_twice_counts_once() -> None:
@@ -82,8 +85,10 @@ def test_the_plot_is_one_svg_without_anything_from_elsewhere() -> None:
     drawing = report.plot(points())
     root = ET.fromstring(drawing)
     assert root.tag.endswith("svg")
-    assert len(root.findall(".//{http://www.w3.org/2000/svg}circle")) == len(list(settings()))
-    assert "href" not in drawing
+    drawn = {axis: len(root.findall(f".//*[@id='points-{axis}']//{{{SVG}}}use")) for axis in AXES}
+    assert drawn == {axis: len(values) for axis, values in AXES.items()}
+    assert all(target.startswith("#") for target in re.findall(r'href="([^"]*)"', drawing))
+    assert not re.search(r"<script|<image|url\(|@import", drawing)
 
 
 def test_what_was_written_is_shown_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

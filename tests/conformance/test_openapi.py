@@ -65,18 +65,21 @@ def coherent(body: dict[str, Any], model: str) -> dict[str, Any]:
     if body.get("max_tokens") == 0:
         # Scoring: the prompt is echoed, once and whole.
         body["echo"] = True
-        body.pop("stream", None)
-        body.pop("stream_options", None)
-        body.pop("n", None)
-    if "messages" in body:
-        body["messages"] = [said(message) for message in body["messages"]]
-        if body.get("top_logprobs") is not None:
-            body["logprobs"] = True
-        schema = (body.get("response_format") or {}).get("json_schema")
-        if schema is not None and schema.get("schema") is not None:
-            # Any object is allowed here, and few are JSON schemas.
-            wanted = {**schema, "schema": {"type": "object", "properties": {"a": {"type": "boolean"}}}}
-            body["response_format"] = {**body["response_format"], "json_schema": wanted}
+        for name in ("stream", "stream_options", "n"):
+            body.pop(name, None)
+    return coherent_chat(body) if "messages" in body else body
+
+
+def coherent_chat(body: dict[str, Any]) -> dict[str, Any]:
+    """The same for what only chats have."""
+    body["messages"] = [said(message) for message in body["messages"]]
+    if body.get("top_logprobs") is not None:
+        body["logprobs"] = True
+    schema = (body.get("response_format") or {}).get("json_schema")
+    if schema is not None and schema.get("schema") is not None:
+        # Any object is allowed here, and few are JSON schemas.
+        wanted = {**schema, "schema": {"type": "object", "properties": {"a": {"type": "boolean"}}}}
+        body["response_format"] = {**body["response_format"], "json_schema": wanted}
     return body
 
 

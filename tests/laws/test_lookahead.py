@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from smc_decode.laws.lookahead import Floor, agree, choose_rollouts, log_lookahead, log_rollout_value
+from smc_decode.laws.lookahead import agree, choose_rollouts, log_lookahead, log_rollout_value
 
 
 def test_a_rollouts_value_is_its_future_relative_to_the_prefix():
@@ -45,30 +45,3 @@ def test_a_weighted_choice_follows_the_values_and_carries_one_over_j_pi(copies):
     choice = drawn[0][0]
     pi = math.exp(values[choice.index]) / 8.0
     assert choice.log_correction == pytest.approx(-math.log(3 * pi))
-
-
-def test_a_declared_scale_fixes_the_floor():
-    floor = Floor(0.1, 4.0, fixed_in_block=True)
-    floor.begin(0)
-    floor.saw([100.0])
-    assert floor.settled
-    assert floor.log_floor == pytest.approx(math.log(0.1) + 4.0)
-
-
-def test_an_unknown_scale_follows_the_largest_seen():
-    floor = Floor(0.1, None, fixed_in_block=False)
-    floor.begin(0)
-    assert floor.log_floor == pytest.approx(math.log(0.1))
-    floor.saw([310.0, -310.0])
-    assert floor.log_floor == pytest.approx(math.log(0.1) + 310.0)
-
-
-def test_with_moves_an_unknown_scale_comes_from_earlier_blocks():
-    floor = Floor(0.1, None, fixed_in_block=True)
-    floor.begin(0)
-    floor.saw([5.0])
-    assert not floor.settled
-    floor.begin(1)
-    assert floor.settled
-    floor.saw([50.0])
-    assert floor.log_floor == pytest.approx(math.log(0.1) + 5.0)

@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from smc_decode import SMCConfig
 from smc_decode.laws.resampling import CHOPTHIN_RATIO, SCHEMES, resample
 
 WEIGHTS = {
@@ -63,3 +64,17 @@ def test_chopthin_bounds_the_ratio_of_weights(values, seed):
 def test_an_unknown_scheme_is_refused_with_the_names_of_the_known():
     with pytest.raises(ValueError, match=r"unknown resampling 'best'; allowed: chopthin, multinomial"):
         resample("best", np.array([1.0]), 1, np.random.default_rng(0))
+
+
+def test_a_scheme_of_ones_own_is_found_by_its_name():
+    @SCHEMES.register("the heaviest", replace=True)
+    def heaviest(weights, n, rng):
+        return np.full(n, weights.argmax()), np.zeros(n)
+
+    try:
+        assert set(resample("the heaviest", WEIGHTS["uneven"], 4, np.random.default_rng(0))[0]) == {0}
+        assert SMCConfig(resampling="the heaviest").resampling == "the heaviest"
+    finally:
+        SCHEMES.remove("the heaviest")
+    with pytest.raises(ValueError, match="unknown resampling 'the heaviest'; allowed: chopthin, multinomial"):
+        resample("the heaviest", WEIGHTS["uneven"], 4, np.random.default_rng(0))

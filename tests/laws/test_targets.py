@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from smc_decode.config import SMCConfig
-from smc_decode.laws.targets import TargetLaw, log_increment, log_ratio, matched_log_z
-from smc_decode.sampler.trajectory import Path
+from smc_decode.laws.targets import log_increment, log_ratio, matched_log_z
+from smc_decode.sampler.target import TargetLaw
+from smc_decode.sampler.trajectory import Trajectory
 from tests.enumeration import MODELS, Model, mod_logits, soft, sum_is_multiple_of_three
 from tests.laws.test_metropolis import proposal_logprobs
 
@@ -32,6 +33,23 @@ def test_the_ratio_is_the_targets_transitions_over_the_proposals(name):
         assert ratio == pytest.approx(log_m - sum(log_q), abs=1e-9)
 
 
+LISTS = ([-1.0, -0.5, -2.0], [-0.25, -1.0, -1.5], [-0.125, -0.5, 0.25])
+"""log p, log q and log z of three tokens, which no model ever gave together: each formula has a value of its own."""
+
+
+@pytest.mark.parametrize(
+    ("target", "matched", "value"),
+    [
+        ("tempered", True, 0.0),  # exactly, whatever the numbers are: nothing is asked of the engine
+        ("tempered", False, 2.0 * -3.5 + 0.375 + 2.75),
+        ("powered", True, 2.0 * -3.5 + 2.75),
+        ("powered", False, 2.0 * -3.5 + 2.75),
+    ],
+)
+def test_the_ratio_takes_of_the_lists_what_its_target_has(target, matched, value):
+    assert log_ratio(target, 2.0, *LISTS, matched=matched) == value
+
+
 @pytest.mark.parametrize("name", ["powered-eos-product", "powered-top-k"])
 def test_log_z_follows_from_raw_and_proposal_log_probabilities_where_tau_is_one_over_alpha(name):
     model = MODELS[name]
@@ -51,7 +69,7 @@ def test_bridging_raises_alpha_from_one_and_the_potential_from_nothing():
     law = TargetLaw(SMCConfig(target="powered", alpha=3.0, bridge={"alpha": True, "reward": True}))
     assert (law.alpha(0.0), law.alpha(0.5), law.alpha(1.0)) == (1.0, 2.0, 3.0)
     assert (law.exponent(0.0), law.exponent(1.0)) == (0.0, 1.0)
-    path = Path((1,), (-1.0,), (-0.5,), log_potential=2.0)
+    path = Trajectory((1,), (-1.0,), (-0.5,), log_potential=2.0)
     assert law.log_over_proposal(path, 0.5) == pytest.approx(2.0 * -1.0 + 0.5 + 1.0)
 
 

@@ -30,8 +30,22 @@ def test_equal_weights_have_full_ess_and_one_survivor_has_one():
     assert effective_sample_size([0.0, -math.inf, -math.inf]) == pytest.approx(1)
 
 
+def test_ess_is_one_over_the_sum_of_squared_weights():
+    assert effective_sample_size(np.log([2.0, 1.0, 1.0])) == pytest.approx(1 / (0.5**2 + 2 * 0.25**2))
+    assert effective_sample_size([]) == 0.0
+
+
 def test_log_mean_exp_of_equal_weights_is_their_value():
     assert log_mean_exp([3.5] * 7) == pytest.approx(3.5)
+
+
+@pytest.mark.parametrize("value", [-900.0, 900.0])
+def test_weights_that_are_all_tiny_or_huge_are_summed_like_others(value):
+    assert log_sum_exp([value, value]) == pytest.approx(value + math.log(2.0), abs=1e-12)
+
+
+def test_log_mean_exp_is_the_log_of_the_mean_weight():
+    assert log_mean_exp(np.log([1.0, 2.0, 6.0])) == pytest.approx(math.log(3.0))
 
 
 def test_normalised_weights_sum_to_one_and_keep_ratios():

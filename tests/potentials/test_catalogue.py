@@ -184,3 +184,23 @@ async def test_a_process_reward_model_that_was_handed_in_is_used():
     potential = build(made, "prm", {"aggregate": "product"})
     evaluation = (await potential.evaluate([answer("a\n\nb")]))[0]
     assert evaluation.reward == pytest.approx(0.64)
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "refused"),
+    [
+        ("unit_tests", {"test": TEST}, "test"),
+        ("unit_tests", {"tests": ["assert f(1)"], "prompt": "x"}, "test"),
+        ("prompt_examples", {"prompt": "def f(x):\n"}, "prompt"),
+        ("stdin_tests", {"cases": [{"stdout": "1"}], "answer": "continuation"}, "answer"),
+        ("stdin_tests", {"cases": [{"stdout": "1"}], "answer": "message"}, None),
+        ("prompt_examples", {"prompt": None}, None),
+    ],
+)
+def test_what_brings_code_is_taken_from_local_clients_only(name, params, refused):
+    if refused is None:
+        build(catalogue(), name, params, local=False)
+    else:
+        with pytest.raises(RewardRequestError, match=f"{refused}.* brings code"):
+            build(catalogue(), name, params, local=False)
+    build(catalogue(), name, params)

@@ -12,7 +12,8 @@ import pytest
 from smc_decode.potentials.catalogue import RewardCatalogue
 from smc_decode.potentials.kinds import all_kinds
 from smc_decode.potentials.options import RewardRequest, option_names
-from tests.potentials.answers import FakeSandbox, report
+from smc_decode.testing import check_potential
+from tests.potentials.answers import FakeSandbox, answer, report
 from tests.potentials.models.test_reward_models import Judge
 
 PAGE = (Path(__file__).parents[2] / "docs" / "rewards.md").read_text()
@@ -22,6 +23,7 @@ EXAMPLES = [
     for line in re.sub(r",\n +", ", ", block).splitlines()
     if '"name"' in line and '"smc"' not in line
 ]
+PYTHON = next(block for block in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL) if "class Brief" in block)
 CONFIG = "\n".join(re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL))
 
 
@@ -51,3 +53,12 @@ def test_every_example_is_a_request_that_works(example, monkeypatch):
     if chosen["name"] == "verifier":
         params = {**params, "yes": ["Yes"], "no": ["No"]}
     made.build(chosen["name"], params, reward_scale=4.0, request=RewardRequest(prompt))
+
+
+async def test_the_reward_in_python_is_one_and_its_test_passes():
+    page: dict = {}
+    exec(PYTHON, page)
+    await page["test_brief"]()
+    await check_potential(page["short"])
+    [evaluation] = await page["potential"].evaluate([answer("x" * 100)])
+    assert evaluation.log_value == 2.0

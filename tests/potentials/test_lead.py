@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from smc_decode.potentials.catalogue import RewardCatalogue
-from smc_decode.potentials.options import RewardRequest, RewardRequestError
+from smc_decode.potentials.options import RewardRequest
 from tests.potentials.answers import answer
 
 
@@ -40,16 +40,3 @@ async def test_what_was_prefilled_counts(name: str, params: dict[str, object], l
 def test_a_last_message_of_the_assistant_is_no_beginning_unless_the_request_says_so() -> None:
     assert begun("So", continues=False).lead == ""
     assert begun("So").lead == "So"
-
-
-def test_a_schema_that_cannot_be_checked_in_its_time_is_the_requests_error() -> None:
-    nested: dict[str, object] = {"type": "string"}
-    for _ in range(300):
-        nested = {"anyOf": [nested, nested]} if len(str(nested)) < 3000 else {"not": nested}
-    catalogue = RewardCatalogue.default()
-    try:
-        catalogue.source("json_schema", {"schema": nested}, RewardRequest())
-    except RewardRequestError as error:
-        assert error.param == "smc.reward.params.schema"
-    finally:
-        catalogue.resources.worker_pool().close()

@@ -125,7 +125,7 @@ async def test_a_prefix_of_another_law_is_no_draft_but_what_follows_is():
 
 
 async def test_a_tree_forgets_rather_than_grow_without_end():
-    tree, table = DrawTree(most_tokens=7), engine()
+    tree, table = DrawTree(max_tokens=7), engine()
     for seed in range(50):
         await draw(table, tree, (), seed)
     assert 1 <= size(tree._root) <= 7
@@ -146,7 +146,7 @@ def run(seed, **settings):
 @pytest.mark.parametrize(
     "settings",
     [
-        {"first_pass": 1},
+        {"first_pass_size": 1},
         {"n_sweeps": 3},
         {"lookahead": {"rollouts": 2}},
         {"rejuvenation": {"steps": 2}},
@@ -163,7 +163,7 @@ def test_a_run_draws_fewer_tokens_and_says_how_many_it_did_not_draw(settings):
 
 
 @pytest.mark.parametrize(
-    "settings", [{}, {"first_pass": 1, "top_k": 2}, {"lookahead": {"rollouts": 1, "temperature": 0.9}}]
+    "settings", [{}, {"first_pass_size": 1, "top_k": 2}, {"lookahead": {"rollouts": 1, "temperature": 0.9}}]
 )
 def test_nothing_is_drafted_where_it_would_not_be_exact_or_of_no_use(settings):
     assert run(0, alpha=1.0, **settings).usage.drafted == 0

@@ -30,7 +30,7 @@ VARIANTS = {
     "moves": {"rejuvenation": {"steps": 2}},
     "corrected moves": {"rejuvenation": {"steps": 1, "mode": "corrected"}},
     "lookahead and moves": {"lookahead": {"rollouts": 2}, "rejuvenation": {"steps": 1, "every": 2}},
-    "growing passes": {"first_pass": 1},
+    "growing passes": {"first_pass_size": 1},
 }
 
 # Every variant on one model, the main ones on the other target too, and every model with at least two variants.
@@ -55,6 +55,9 @@ CASES += [
     ("powered-top-k", "one rollout, reused"),
     ("tempered-top-k-unmatched", "moves"),
 ]
+
+# One model after the other: the cases of a model share its reference, and neighbours run in one process.
+CASES.sort(key=lambda case: list(MODELS).index(case[0]))
 
 REFERENCE: dict[str, float] = {}
 

@@ -1,4 +1,4 @@
-"""first_pass: a population drawn in passes of growing size, and a search that sets aside what cannot succeed."""
+"""first_pass_size: a population drawn in passes of growing size, and a search that sets aside what cannot succeed."""
 
 import math
 
@@ -46,7 +46,7 @@ def config(**settings):
     return SMCConfig.model_validate(
         {
             "n_particles": 16,
-            "first_pass": 1,
+            "first_pass_size": 1,
             "block_size": 2,
             "max_tokens": 12,
             "selection": "best",
@@ -66,7 +66,7 @@ async def run(seed, *, three=0.05, bounded=True, n_draws=1, **settings):
     [(16, 1, [1, 1, 2, 4, 8]), (6, 1, [1, 1, 2, 2]), (8, 3, [3, 3, 2]), (2, 4, [2]), (5, None, [5])],
 )
 def test_each_pass_is_as_large_as_all_before_it(n, first, sizes):
-    assert SMCConfig(n_particles=n, first_pass=first).pass_sizes == sizes
+    assert SMCConfig(n_particles=n, first_pass_size=first).pass_sizes == sizes
 
 
 async def test_the_search_ends_with_the_pass_that_succeeds():
@@ -135,7 +135,7 @@ async def test_a_dead_pass_is_no_dead_run():
 
 
 def test_passes_cannot_be_swept_or_bridged():
-    with pytest.raises(ValueError, match="first_pass and n_sweeps"):
+    with pytest.raises(ValueError, match="first_pass_size and n_sweeps"):
         config(n_sweeps=2)
-    with pytest.raises(ValueError, match="first_pass and bridge"):
+    with pytest.raises(ValueError, match="first_pass_size and bridge"):
         config(bridge={"reward": True})

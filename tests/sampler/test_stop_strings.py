@@ -1,7 +1,7 @@
 from smc_decode import SMCConfig, sample
 from smc_decode.engines import EngineRequestError, TableEngine
 from smc_decode.sampler.stop_strings import StopStrings
-from smc_decode.sampler.trajectory import Path
+from smc_decode.sampler.trajectory import Trajectory
 
 
 class Letters:
@@ -20,7 +20,7 @@ class Letters:
 
 
 def path(*tokens):
-    return Path(tuple(tokens), (-1.0,) * len(tokens), log_potential=None)
+    return Trajectory(tuple(tokens), (-1.0,) * len(tokens), log_potential=None)
 
 
 def test_a_path_ends_at_the_token_that_completes_the_stop_string():

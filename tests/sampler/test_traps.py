@@ -1,17 +1,17 @@
 """The known wrong formulas, put in on purpose: the statements of test_exactness.py must go red with each.
 
-A test of an estimator that no wrong formula can fail proves nothing.
+A test of an estimator that no wrong formula can fail proves nothing. Each slip takes the place of a step of Algorithm
+1 (``amend``), and is no more than that: the rest of the run is the sampler's own.
 """
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-import smc_decode.sampler.run as sampler
 from smc_decode.laws import lookahead
-from smc_decode.laws.lookahead import Choice
-from smc_decode.sampler import rollouts
+from smc_decode.sampler.extend import as_it_is
 from tests.enumeration import MODELS, Model, mod_logits
 from tests.harness import pool
 
@@ -37,59 +37,107 @@ def test_trap_a_lookahead_of_zero_kills_live_particles():
     assert pooled.deviation < -6
 
 
-def test_trap_a_redrawn_denominator_biases_z(monkeypatch):
-    """Dividing by a fresh estimate of L^_{k-1} instead of the stored one."""
+def changed(state, change):
+    """The state with every particle changed."""
+    return replace(state, particles=tuple(map(change, state.particles)))
+
+
+def redrawn_denominator(algorithm):
+    """Divides by a fresh estimate of L^_{k-1}: the stored one times independent noise of mean one."""
     fresh = np.random.default_rng(0)
-    honest = sampler.log_increment
 
-    def redrawn(log_target, previous):
-        # A fresh estimate with the same mean: the stored one times independent noise of mean one.
-        return honest(log_target, previous + (math.log(fresh.choice([0.25, 1.75])) if previous != 0.0 else 0.0))
+    def noisy(particle):
+        noise = math.log(fresh.choice([0.25, 1.75])) if particle.rollouts else 0.0
+        return replace(particle, log_importance=particle.log_importance + noise)
 
-    monkeypatch.setattr(sampler, "log_increment", redrawn)
-    pooled = pool(MODELS["tempered-eos-product"], lookahead=LOOKAHEAD, runs=FEW)
+    async def weigh(state):
+        return await algorithm.weigh(changed(state, noisy))
+
+    return replace(algorithm, weigh=weigh)
+
+
+def test_trap_a_redrawn_denominator_biases_z():
+    pooled = pool(MODELS["tempered-eos-product"], lookahead=LOOKAHEAD, runs=FEW, amend=redrawn_denominator)
     assert abs(pooled.deviation) > 6
 
 
-def test_trap_an_estimated_first_lookahead_must_multiply_z(monkeypatch):
-    """Starting from an estimated L^_0 that is then forgotten scales Z^ by its inverse."""
-    start = sampler.LiveParticle
+def estimated_start(put_back):
+    """L^_0 of each particle estimated from rollouts of the prompt. ``put_back``: with what its weight begins, given
+    that estimate and one that is drawn anew."""
 
-    def with_first_lookahead(path, sequence, *args, **kwargs):
-        particle = start(path, sequence, *args, **kwargs)
-        if not path.token_ids and not args and not kwargs:
-            particle.log_target = math.log(0.6)
-        return particle
+    async def estimate(algorithm, state):
+        prompts = replace(state, extensions=tuple(map(as_it_is, state.particles)))
+        estimated, _ = await algorithm.look_ahead(prompts)
+        return [extension.log_value for extension in estimated.extensions]
 
-    monkeypatch.setattr(sampler, "LiveParticle", with_first_lookahead)
-    pooled = pool(MODELS["tempered-eos-product"], lookahead=LOOKAHEAD, runs=FEW)
-    assert pooled.ratios.mean() == pytest.approx(1 / 0.6, rel=0.05)
+    def amend(algorithm):
+        async def extend(state):
+            if state.block == 0:
+                first, anew = await estimate(algorithm, state), await estimate(algorithm, state)
+                triples = zip(state.particles, first, anew, strict=True)
+                particles = [replace(p, log_importance=a, log_weight=put_back(a, b)) for p, a, b in triples]
+                state = replace(state, particles=tuple(particles))
+            return await algorithm.extend(state)
+
+        return replace(algorithm, extend=extend)
+
+    return amend
 
 
-def test_trap_the_best_rollout_as_next_block_without_its_weight_biases_z(monkeypatch):
-    def greedy(log_values, copies, rule, rng):
-        return [Choice(int(np.argmax(log_values)), 0.0)] * copies
+FIRST_LOOKAHEADS = {
+    "that multiplies": (lambda first, anew: first, False),
+    "that is forgotten": (lambda first, anew: 0.0, True),
+    "that another one stands in for": (lambda first, anew: anew, True),
+}
 
-    monkeypatch.setattr(rollouts, "choose_rollouts", greedy)
-    assert abs(pool(MODELS["tempered-eos-product"], lookahead=LOOKAHEAD, runs=FEW).deviation) > 6
+
+@pytest.mark.parametrize(("put_back", "biased"), FIRST_LOOKAHEADS.values(), ids=FIRST_LOOKAHEADS)
+def test_trap_an_estimated_first_lookahead_must_multiply_z(put_back, biased):
+    settings = {"lookahead": {"rollouts": 1, "reuse": False}, "n_particles": 4}
+    pooled = pool(MODELS["tempered-eos-product"], amend=estimated_start(put_back), **settings)
+    assert (abs(pooled.deviation) > 6) if biased else (abs(pooled.deviation) < 4)
 
 
-def test_trap_fresh_blocks_for_surplus_copies_bias_z(monkeypatch):
+def best_rollout(algorithm):
+    """Every particle goes on with the best of its rollouts, and its weight does not know."""
+
+    def best(particle):
+        if not particle.rollouts:
+            return particle
+        chosen = max(particle.rollouts, key=lambda rollout: rollout.log_value)
+        return replace(particle, rollouts=(chosen,) * len(particle.rollouts))
+
+    async def extend(state):
+        return await algorithm.extend(changed(state, best))
+
+    return replace(algorithm, extend=extend)
+
+
+def test_trap_the_best_rollout_as_next_block_without_its_weight_biases_z():
+    pooled = pool(MODELS["tempered-eos-product"], lookahead=LOOKAHEAD, runs=FEW, amend=best_rollout)
+    assert abs(pooled.deviation) > 6
+
+
+def fresh_surplus(algorithm):
     """One copy takes the rollout, the others draw anew: how many draw anew depends on the rollout's value."""
-    honest = rollouts.Lookout.take_blocks
 
-    async def first_copy_only(self, population, steps, end, rng):
+    async def extend(state):
         seen = set()
-        for particle in population:
-            if id(particle.rollouts) in seen:
-                particle.rollouts = ()
-            elif particle.rollouts:
-                seen.add(id(particle.rollouts))
-        await honest(self, population, steps, end, rng)
 
-    monkeypatch.setattr(rollouts.Lookout, "take_blocks", first_copy_only)
+        def first_only(particle):
+            if id(particle.rollouts) in seen:
+                return replace(particle, rollouts=())
+            seen.add(id(particle.rollouts))
+            return particle
+
+        return await algorithm.extend(changed(state, first_only))
+
+    return replace(algorithm, extend=extend)
+
+
+def test_trap_fresh_blocks_for_surplus_copies_bias_z():
     settings = {"lookahead": {"rollouts": 1}, "ess_threshold": 1.0, "n_particles": 4}
-    assert abs(pool(RARE, runs=4000, **settings).deviation) > 4
+    assert abs(pool(RARE, runs=4000, amend=fresh_surplus, **settings).deviation) > 4
 
 
 def test_trap_moves_only_where_the_population_was_resampled_bias_z():
@@ -102,32 +150,42 @@ def test_trap_moves_only_where_the_population_was_resampled_bias_z():
     assert abs(scheduled.deviation) < 4
 
 
-def test_trap_log_z_must_keep_the_evidence_of_every_resampling(monkeypatch):
+def forgotten_evidence(algorithm):
     """Weights reset to one at resampling, the evidence so far forgotten."""
-    honest = sampler._Run._resample
 
-    def forgetful(self, block, *, conditional=False):
-        event = honest(self, block, conditional=conditional)
-        for particle in self.population:
-            particle.log_weight = 0.0
-        return event
+    def resample(state):
+        resampled, event = algorithm.resample(state)
+        if event is not None:
+            resampled = changed(resampled, lambda particle: replace(particle, log_weight=0.0))
+        return resampled, event
 
-    monkeypatch.setattr(sampler._Run, "_resample", forgetful)
-    assert abs(pool(MODELS["powered-eos-product"], ess_threshold=1.0, runs=FEW).deviation) > 6
+    return replace(algorithm, resample=resample)
 
 
-def test_trap_reevaluating_a_finished_sequence_changes_the_target(monkeypatch):
+def test_trap_log_z_must_keep_the_evidence_of_every_resampling():
+    pooled = pool(MODELS["powered-eos-product"], ess_threshold=1.0, runs=FEW, amend=forgotten_evidence)
+    assert abs(pooled.deviation) > 6
+
+
+def test_trap_reevaluating_a_finished_sequence_changes_the_target():
     model = MODELS["tempered-eos-product"]
-    honest = sampler._Run._weigh
 
-    async def again(self, steps, block, *, last):
-        await honest(self, steps, block, last=last)
-        for particle in self.population:
-            if particle.path.finished and len(particle.path) <= block * self.config.block_size:
-                particle.log_weight += model.log_psi(particle.path.token_ids, True)
+    def again(algorithm):
+        async def weigh(state):
+            weighed, event = await algorithm.weigh(state)
 
-    monkeypatch.setattr(sampler._Run, "_weigh", again)
-    assert abs(pool(model, ess_threshold=0.0, runs=FEW).deviation) > 6
+            def once_more(particle):
+                trajectory = particle.trajectory
+                if not trajectory.finished or len(trajectory) > state.block * model.block_size:
+                    return particle
+                more = model.log_psi(trajectory.token_ids, True)
+                return replace(particle, log_weight=particle.log_weight + more)
+
+            return changed(weighed, once_more), event
+
+        return replace(algorithm, weigh=weigh)
+
+    assert abs(pool(model, ess_threshold=0.0, runs=FEW, amend=again).deviation) > 6
 
 
 def test_the_floor_is_what_keeps_a_failing_particle_alive():

@@ -34,7 +34,7 @@ def outcome(reply: httpx.Response) -> str:
 
 
 def assert_nothing_is_held(client: Client) -> None:
-    admission = client.app.state.services.admission  # type: ignore[attr-defined]
+    admission = client.app.state.admission  # type: ignore[attr-defined]
     assert (admission.used, admission.running, admission.waiting) == (0, 0, 0)
 
 
@@ -89,8 +89,10 @@ async def test_a_killed_engine_process_is_told_to_all_who_run_and_wait(
 async def service(answer: bytes | None) -> AsyncIterator[str]:
     """The address of a service that answers every request with these bytes; None: that never answers."""
     forever = asyncio.Event()
+    answered: list[asyncio.Task[None] | None] = []
 
     async def answering(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        answered.append(asyncio.current_task())
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
             await reader.readuntil(b"\r\n\r\n")
             if answer is None:
@@ -105,6 +107,7 @@ async def service(answer: bytes | None) -> AsyncIterator[str]:
     finally:
         forever.set()
         server.close()
+        await asyncio.gather(*filter(None, answered))
 
 
 def http(body: str, status: str = "200 OK", length: int | None = None) -> bytes:

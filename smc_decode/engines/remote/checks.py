@@ -15,8 +15,8 @@ from smc_decode.engines.remote.wire import ALPHA, COLUMNS, PLAIN, BadReply, read
 _log = logging.getLogger(__name__)
 _TEXT = "Say which of these is larger: 9.11 or 9.9?\n\n\tÜber 3 naïve cafés — “quotes”, x_1 = f(y)[0];  日本"
 _PROMPT = "The quick brown fox"
-_MOST_ROUNDING = 0.6  # nats between two kernels' log p of one token in bfloat16
-_LEAST_MASS = 0.01  # of the likeliest tokens together
+_MAX_ROUNDING = 0.6  # nats between two kernels' log p of one token in bfloat16
+_MIN_MASS = 0.01  # of the likeliest tokens together
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +65,13 @@ async def check_logprobs(replica: Replica, model: str, prompt: Sequence[int], mo
     ids = [*prompt, token]
     reply = await _asked(replica, score_body(model, ids, 0))
     scored = read_scores(reply, ids, len(prompt), 0, vocab_size)[0][token]
-    rounding = _MOST_ROUNDING + 0.05 * abs(scored)
-    if abs(drawn[token] - scored) > rounding or not _LEAST_MASS < mass < 1.0 + 1e-2:
+    rounding = _MAX_ROUNDING + 0.05 * abs(scored)
+    if abs(drawn[token] - scored) > rounding or not _MIN_MASS < mass < 1.0 + 1e-2:
         raise EngineError(
             f"{replica.url} does not report log-probabilities of the base model (it told {drawn[token]:.3g} of a token "
             f"whose log-probability is {scored:.3g}): start it with --logprobs-mode raw_logprobs, vLLM's default"
         )
-    if scored > -2 * _MOST_ROUNDING:
+    if scored > -2 * _MAX_ROUNDING:
         raise EngineError(f"{replica.url}: the model is too sure of itself to tell what its log-probabilities mean")
 
 

@@ -2,8 +2,8 @@
 
 A sequence is its list of token ids. Each call of ``extend`` sends every sequence as a request of its own to the replica
 that the run is pinned to, whose prefix cache holds what they share. Works with ``vllm serve MODEL`` as it is; what such
-a server cannot tell exactly is refused (``remote_law``), and what it is, is checked before it is used
-(``remote_check``).
+a server cannot tell exactly is refused (``remote.law``), and what it is, is checked before it is used
+(``remote.checks``).
 """
 
 from __future__ import annotations
@@ -14,17 +14,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from smc_decode.engines.base import (
+    BaseEngine,
     Continuation,
     EngineError,
     EngineInfo,
-    EngineRequestError,
     Extend,
-    FinishReason,
     LiveSequence,
     Tokenizer,
     TokenScore,
 )
-from smc_decode.engines.checks import check_score, check_token_ids
+from smc_decode.engines.checks import check_labels, check_requests, check_score
 from smc_decode.engines.remote.checks import (
     ServedModel,
     check_logprobs,
@@ -34,16 +33,17 @@ from smc_decode.engines.remote.checks import (
     served_model,
     tells_proposals,
 )
-from smc_decode.engines.remote.law import columns_of
+from smc_decode.engines.remote.law import SHAPES, check_shaping
 from smc_decode.engines.remote.replicas import Lease, NoAnswer, Replica, Replicas, TransportOf
+from smc_decode.engines.remote.requests import continuation, extend_body, label_logprobs, labels_body
 from smc_decode.engines.remote.settings import RemoteSettings
 from smc_decode.engines.remote.tokenizer import Vocabulary, load_vocabulary
-from smc_decode.engines.remote.wire import ALPHA, COLUMNS, LABELS, PLAIN, BadReply, Drawn, read_drawn, read_scores
+from smc_decode.engines.remote.wire import BadReply, read_scores
 
 __all__ = ["Counters", "RemoteEngine", "RemoteSettings"]
 
 _COMPLETIONS = "/v1/completions"
-_MOST_LABELS = 128  # of vLLM's logprob_token_ids
+_MAX_LABELS = 128  # of vLLM's logprob_token_ids
 
 
 @dataclass(slots=True)
@@ -68,8 +68,11 @@ class RemoteSequence(LiveSequence):
         super().__init__(prompt_token_ids, token_ids)
         self.lease = lease
 
+    def fork(self) -> RemoteSequence:
+        return RemoteSequence(self.prompt_token_ids, self.token_ids.copy(), self.lease)
 
-class RemoteEngine:
+
+class RemoteEngine(BaseEngine):
     """An Engine on vLLM servers. Make one with :meth:`create`."""
 
     def __init__(
@@ -94,6 +97,9 @@ class RemoteEngine:
             eos_token_ids=vocabulary.eos_token_ids,
             max_model_len=length,
             exact_log_z=weighs,
+            shapes=SHAPES,
+            scores=True,
+            labels=True,
             max_logprobs=settings.max_logprobs,
         )
 
@@ -186,30 +192,17 @@ class RemoteEngine:
     # ---- sequences --------------------------------------------------------------------------------------------
 
     async def open(self, prompt_token_ids: Sequence[int]) -> RemoteSequence:
-        check_token_ids(self._info, prompt_token_ids, "prompt")
-        limit = self._info.max_model_len
-        if limit is not None and len(prompt_token_ids) >= limit:
-            raise EngineRequestError(
-                f"the prompt has {len(prompt_token_ids)} tokens, and the model's context of {limit} must hold the "
-                "answer too: shorten the prompt"
-            )
-        return RemoteSequence(tuple(prompt_token_ids), None, Lease(prompt_token_ids))
-
-    async def fork(self, sequence: LiveSequence) -> RemoteSequence:
-        return RemoteSequence(sequence.prompt_token_ids, sequence.token_ids.copy(), _lease(sequence))
-
-    async def rewind(self, sequence: LiveSequence, length: int) -> None:
-        del sequence.token_ids[length:]
-
-    async def close(self, sequence: LiveSequence) -> None:
-        return None  # a lease ends with the last of its sequences
+        sequence = await super().open(prompt_token_ids)
+        # A lease ends with the last of its sequences: there is nothing to close.
+        return RemoteSequence(sequence.prompt_token_ids, None, Lease(prompt_token_ids))
 
     # ---- drawing ----------------------------------------------------------------------------------------------
 
     async def extend(self, requests: Sequence[Extend]) -> AsyncGenerator[tuple[int, Continuation], None]:
-        if len({id(request.sequence) for request in requests}) < len(requests):
-            raise ValueError("the same sequence twice in one call of extend: fork it first")
-        bodies = [self._body(request) for request in requests]
+        for request in requests:
+            check_shaping(request.shaping)  # first: it says what to do instead
+        check_requests(self._info, requests)
+        bodies = [extend_body(self._info, self._model.name, request) for request in requests]
         if not bodies:
             return
         counters = self._counters
@@ -237,98 +230,17 @@ class RemoteEngine:
             counters.aborted += sum(task.cancel() for task in tasks)
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _body(self, request: Extend) -> dict[str, Any]:
-        """The request as vLLM takes it. Raises EngineRequestError for what would not be exact."""
-        sequence, shaping = request.sequence, request.shaping
-        prompt = [*sequence.prompt_token_ids, *sequence.token_ids]
-        limit = self._info.max_model_len
-        if request.max_new_tokens < 1:
-            raise EngineRequestError(f"max_new_tokens must be at least 1, got {request.max_new_tokens}")
-        if limit is not None and len(prompt) + request.max_new_tokens > limit:
-            raise EngineRequestError(
-                f"{len(prompt)} tokens and {request.max_new_tokens} more exceed the model's context of {limit}: "
-                "shorten the prompt or lower max_tokens"
-            )
-        if request.excluded:
-            raise EngineRequestError("a remote server cannot exclude tokens from the first draw alone")
-        columns = columns_of(request, weighs=self._info.exact_log_z)
-        check_token_ids(self._info, request.stop_token_ids, "stop_token_ids", empty=True)
-        check_token_ids(self._info, list(shaping.logit_bias), "logit_bias", empty=True)
-        greedy = request.temperature == 0
-        body: dict[str, Any] = {
-            **PLAIN,
-            "model": self._model.name,
-            "prompt": prompt,
-            "max_tokens": request.max_new_tokens,
-            "temperature": float(request.temperature),
-            "stop_token_ids": sorted(self._stops(request)),
-            "ignore_eos": shaping.ignore_eos,
-            "repetition_penalty": shaping.repetition_penalty,
-            # vLLM counts from where a request begins, and takes no more than it may draw.
-            "min_tokens": min(max(shaping.min_tokens - len(sequence.token_ids), 0), request.max_new_tokens),
-        }
-        if not greedy:
-            top_k = shaping.top_k if shaping.top_k < self._info.vocab_size else 0
-            body |= {"seed": request.seed & (2**63 - 1), "top_k": top_k}
-            body |= {"top_p": shaping.top_p, "min_p": shaping.min_p}
-        if shaping.logit_bias:
-            body["logit_bias"] = {str(token): bias for token, bias in shaping.logit_bias.items()}
-        if request.logprobs or request.alpha is not None:
-            body["logprobs"] = len(columns)
-        if columns:
-            body["vllm_xargs"] = {COLUMNS: columns} | ({ALPHA: request.alpha} if "z" in columns else {})
-        return body
-
-    def _stops(self, request: Extend) -> frozenset[int]:
-        own = () if request.shaping.ignore_eos else self._info.eos_token_ids
-        return frozenset((*request.stop_token_ids, *own))
-
     async def _draw(self, request: Extend, body: dict[str, Any]) -> Continuation:
         lease = _lease(request.sequence)
         reply = await self._replicas.call(lease, _COMPLETIONS, body)
-        columns = body.get("vllm_xargs", {}).get(COLUMNS, "")
         with _blaming(lease):
-            drawn = read_drawn(
-                reply,
-                max_tokens=request.max_new_tokens,
-                logprobs="logprobs" in body,
-                vocab_size=self._info.vocab_size,
-                stops=self._stops(request),
-                columns=columns,
-            )
-        told = dict(zip(columns, drawn.columns, strict=True))
-        proposal = [0.0] * len(drawn.logprobs) if request.temperature == 0 else told.get("q", drawn.logprobs)
-        if not request.proposal_logprobs and "q" not in told:
-            proposal = []
-        log_z: list[float] = told.get("z", [])
-        if request.alpha is not None and "z" not in told:
-            log_z = [request.alpha * p - q for p, q in zip(drawn.logprobs, proposal, strict=True)]
-        return Continuation(
-            token_ids=drawn.token_ids,
-            logprobs=drawn.logprobs,
-            proposal_logprobs=proposal,
-            log_z=log_z,
-            finish_reason=self._finish_reason(request, drawn),
-            # Servers that do not say what came from their cache leave both counts at 0.
-            prompt_cached=drawn.cached or 0,
-            prompt_computed=0 if drawn.cached is None else max(len(body["prompt"]) - drawn.cached, 0),
-        )
-
-    def _finish_reason(self, request: Extend, drawn: Drawn) -> FinishReason:
-        if not drawn.stopped:
-            return "length"
-        last = drawn.token_ids[-1]
-        known = last in self._info.eos_token_ids
-        # A token that the server stops at of its own accord ends answers as EOS does.
-        if request.shaping.ignore_eos or (last in request.stop_token_ids and not known):
-            return "stop"
-        return "eos"
+            return continuation(self._info, request, body, reply)
 
     # ---- scoring ----------------------------------------------------------------------------------------------
 
     async def score(self, token_ids: Sequence[int], start: int = 0, *, top_logprobs: int = 0) -> list[TokenScore]:
         ids = list(token_ids)
-        check_score(self._info, ids, start, top_logprobs, self._info.max_logprobs)
+        check_score(self._info, ids, start, top_logprobs)
         scores = [TokenScore(ids[0], 0.0)] if start == 0 else []
         first = max(start, 1)
         if first >= len(ids):
@@ -350,15 +262,8 @@ class RemoteEngine:
         For generative verifiers: one token's worth of work a list; shared prefixes are cached.
         """
         labels = list(dict.fromkeys(label_ids))
-        check_token_ids(self._info, labels, "label_ids")
-        most = min(_MOST_LABELS, self._info.max_logprobs) if self._info.exact_log_z else _MOST_LABELS
-        if len(labels) > most:
-            raise EngineRequestError(f"at most {most} label_ids, got {len(labels)}")
-        limit = self._info.max_model_len
-        for token_ids in token_id_lists:
-            check_token_ids(self._info, token_ids, "token_id_lists")
-            if limit is not None and len(token_ids) >= limit:
-                raise EngineRequestError(f"{len(token_ids)} tokens and a label exceed the model's context of {limit}")
+        most = min(_MAX_LABELS, self._info.max_logprobs) if self._info.exact_log_z else _MAX_LABELS
+        check_labels(self._info, token_id_lists, labels, most)
         tasks = [asyncio.create_task(self._labels(list(ids), labels)) for ids in token_id_lists]
         try:
             return await asyncio.gather(*tasks)
@@ -367,28 +272,11 @@ class RemoteEngine:
                 task.cancel()
 
     async def _labels(self, ids: list[int], labels: list[int]) -> dict[int, float]:
-        body = {**PLAIN, "model": self._model.name, "prompt": ids, "max_tokens": 1, "temperature": 0.0}
-        body |= {"ignore_eos": True, "logprobs": len(labels)}
-        columns = "p" * len(labels) if self._info.exact_log_z else ""
-        # vLLM's own option replaces the log-probabilities of its whole batch.
-        body |= {"vllm_xargs": {LABELS: labels}} if columns else {"logprob_token_ids": labels}
         lease = Lease(ids)
+        body = labels_body(self._info, self._model.name, ids, labels)
         reply = await self._replicas.call(lease, _COMPLETIONS, body)
         with _blaming(lease):
-            drawn = read_drawn(
-                reply,
-                max_tokens=1,
-                logprobs=True,
-                vocab_size=self._info.vocab_size,
-                stops=frozenset(),
-                columns=columns,
-            )
-            if columns:
-                return {label: column[0] for label, column in zip(labels, drawn.columns, strict=True)}
-            told = drawn.top[0] | {drawn.token_ids[0]: drawn.logprobs[0]}
-            if any(label not in told for label in labels):
-                raise BadReply("no log-probabilities of labels: they need a vLLM that knows logprob_token_ids")
-        return {label: told[label] for label in labels}
+            return label_logprobs(self._info, labels, reply)
 
     # ---- life -------------------------------------------------------------------------------------------------
 

@@ -10,14 +10,14 @@ temperature 1/alpha) needs neither number, and may be shaped by all that a serve
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
+from smc_decode.engines.base import EngineRequestError, Extend
+from smc_decode.shaping import SHAPING_FIELDS, Shaping, matched
 
-from smc_decode.engines.base import NO_SHAPING, EngineRequestError, Extend, Shaping
-
-LEAST_TEMPERATURE = 0.01
+MIN_TEMPERATURE = 0.01
 """vLLM raises lower ones to it in silence."""
-MOST_TEMPERATURE = 2.0
+MAX_TEMPERATURE = 2.0
+SHAPES = frozenset(SHAPING_FIELDS) - {"presence_penalty", "frequency_penalty", "grammar"}
+"""What a server applies to an answer that reaches it block by block."""
 _HOW = (
     "set smc.proposal_temperature to 1 without shaping, use target='tempered' with the temperature 1/alpha, or start "
     "the vLLM servers with --logits-processors smc_decode.engines.vllm.inside.served_rows:ServedRows"
@@ -30,20 +30,19 @@ def columns_of(request: Extend, *, weighs: bool) -> str:
     Raises EngineRequestError for what would be drawn from another law than asked for, or weighted wrongly.
     """
     shaping, temperature = request.shaping, request.temperature
-    if temperature != 0 and not LEAST_TEMPERATURE <= temperature <= MOST_TEMPERATURE:
+    if temperature != 0 and not MIN_TEMPERATURE <= temperature <= MAX_TEMPERATURE:
         raise EngineRequestError(
-            f"temperature must be 0 or from {LEAST_TEMPERATURE} to {MOST_TEMPERATURE:g} on a remote engine, got "
+            f"temperature must be 0 or from {MIN_TEMPERATURE} to {MAX_TEMPERATURE:g} on a remote engine, got "
             f"{temperature:g} (it is 1/alpha unless proposal_temperature is given)"
         )
-    if shaping is not NO_SHAPING:
-        check_shaping(shaping)
     if not request.logprobs and request.alpha is None:
         return ""
-    shaped = shaping.truncates or _moves(shaping)
+    shaped = shaping.truncates or shaping.moves_logits
+    follows = _log_z_follows(request)
     columns = ""
-    if request.proposal_logprobs and temperature > 0 and (temperature != 1.0 or shaped):
+    if (request.proposal_logprobs or follows) and temperature > 0 and (temperature != 1.0 or shaped):
         columns += "q"
-    if request.alpha is not None and not log_z_follows(request):
+    if request.alpha is not None and not follows:
         columns += "z"
     if not columns or weighs:
         return columns
@@ -53,30 +52,13 @@ def columns_of(request: Extend, *, weighs: bool) -> str:
     raise EngineRequestError(f"vLLM's HTTP API does not tell proposal log-probabilities {what}: {_HOW}")
 
 
-def log_z_follows(request: Extend) -> bool:
+def _log_z_follows(request: Extend) -> bool:
     """Whether log z = alpha log p - log q: the proposal is p^alpha, normalised."""
-    matched = request.alpha is not None and math.isclose(request.alpha * request.temperature, 1.0, rel_tol=1e-9)
-    return matched and not _moves(request.shaping)
-
-
-def _moves(shaping: Shaping) -> bool:
-    """Whether logits are moved (``min_tokens`` masks EOS; ``ignore_eos`` only goes on after it)."""
-    return bool(shaping.repetition_penalty != 1.0 or shaping.logit_bias or shaping.min_tokens)
-
-
-_RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
-    "top_k": (lambda v: v >= 0, "at least 0"),
-    "top_p": (lambda v: 0 < v <= 1, "above 0 and at most 1"),
-    "min_p": (lambda v: 0 <= v <= 1, "from 0 to 1"),
-    "repetition_penalty": (lambda v: 0 < v < math.inf, "positive"),
-    "min_tokens": (lambda v: v >= 0, "at least 0"),
-}
+    return request.alpha is not None and matched(request.alpha, request.temperature, request.shaping)
 
 
 def check_shaping(shaping: Shaping) -> None:
-    for name, (good, range_) in _RANGES.items():
-        if not good(getattr(shaping, name)):
-            raise EngineRequestError(f"{name} must be {range_}, got {getattr(shaping, name)}")
+    """What is not among ``SHAPES``, and what to do instead. Raises EngineRequestError."""
     if not all(-100 <= bias <= 100 for bias in shaping.logit_bias.values()):
         raise EngineRequestError("logit_bias must be from -100 to 100 (vLLM cuts what is beyond)")
     # vLLM begins both anew with each request, and a block is a request.

@@ -6,6 +6,9 @@ that begin alike meet the same cache. Calls change nothing on a server, and one 
 draws from the same law, so a call that got no answer is repeated: on the same replica while its ``/health`` answers,
 else on another, which computes the prefix anew. A replica that is out comes back when it passes the checks of the start
 again: it may have been restarted with another model.
+
+No circuit breaker of a library (purgatory): those count failures and close by the clock, where what matters here
+is which replica holds a run's prefix, and whether a server that is back still serves the model that was checked.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ from smc_decode.engines.remote.settings import RemoteSettings
 from smc_decode.engines.remote.wire import BadReply
 
 _HEALTH_SECONDS = 5.0
-_MOST_MISSES = 2  # time-outs of /health in a row until a replica is out: a busy server answers late
+_MAX_MISSES = 2  # time-outs of /health in a row until a replica is out: a busy server answers late
 _KEEP_ALIVE = 4.0  # below the 5 s after which vLLM closes an idle connection
 _PREFIX = 64  # tokens of a prompt that choose among equal replicas
 
@@ -153,7 +156,7 @@ class Replica:
                 status = response.status_code
         except httpx.TimeoutException as error:
             self._misses += 1
-            if self._misses >= _MOST_MISSES or isinstance(error, httpx.ConnectTimeout):
+            if self._misses >= _MAX_MISSES or isinstance(error, httpx.ConnectTimeout):
                 self.leave(f"no answer to /health within {_HEALTH_SECONDS:g} s")
         except httpx.HTTPError as error:
             self.leave(f"{type(error).__name__}: {error}".rstrip(": "))

@@ -63,21 +63,10 @@ def read_drawn(
 ) -> Drawn:
     """Raises BadReply."""
     choice = _choice(reply)
-    token_ids = [_token(each, vocab_size) for each in _list(choice.get("token_ids"), "token_ids")]
-    reason = choice.get("finish_reason")
-    if reason not in ("stop", "length"):
-        raise BadReply(f"finish_reason {reason!r}: the completion was not finished")
-    if not 1 <= len(token_ids) <= max_tokens:
-        raise BadReply(f"{len(token_ids)} tokens for max_tokens={max_tokens}")
-    if reason == "length" and len(token_ids) < max_tokens:
-        raise BadReply(
-            f"{len(token_ids)} tokens of {max_tokens}: the server caps max_tokens (max_new_tokens of its generation "
-            "config): start it with --generation-config vllm"
-        )
-    if stops.intersection(token_ids[:-1]):
-        raise BadReply("tokens after one that ends the completion")
+    token_ids = _drawn_tokens(choice, max_tokens, vocab_size, stops)
+    stopped = choice.get("finish_reason") == "stop"
     if not logprobs:
-        return Drawn(token_ids, reason == "stop", cached=_cached(reply))
+        return Drawn(token_ids, stopped, cached=_cached(reply))
     told = choice.get("logprobs")
     if not isinstance(told, dict):
         raise BadReply("no logprobs")
@@ -93,13 +82,30 @@ def read_drawn(
         listed = [_columns(row, token, columns) for token, row in zip(token_ids, rows, strict=True)]
         return Drawn(
             token_ids,
-            reason == "stop",
+            stopped,
             values,
             columns=[list(c) for c in zip(*listed, strict=True)],
             cached=_cached(reply),
         )
     top = [_named(row, vocab_size) for row in rows]
-    return Drawn(token_ids, reason == "stop", values, top, cached=_cached(reply))
+    return Drawn(token_ids, stopped, values, top, cached=_cached(reply))
+
+
+def _drawn_tokens(choice: Mapping[str, Any], max_tokens: int, vocab_size: int, stops: frozenset[int]) -> list[int]:
+    token_ids = [_token(each, vocab_size) for each in _list(choice.get("token_ids"), "token_ids")]
+    reason = choice.get("finish_reason")
+    if reason not in ("stop", "length"):
+        raise BadReply(f"finish_reason {reason!r}: the completion was not finished")
+    if not 1 <= len(token_ids) <= max_tokens:
+        raise BadReply(f"{len(token_ids)} tokens for max_tokens={max_tokens}")
+    if reason == "length" and len(token_ids) < max_tokens:
+        raise BadReply(
+            f"{len(token_ids)} tokens of {max_tokens}: the server caps max_tokens (max_new_tokens of its generation "
+            "config): start it with --generation-config vllm"
+        )
+    if stops.intersection(token_ids[:-1]):
+        raise BadReply("tokens after one that ends the completion")
+    return token_ids
 
 
 def read_scores(reply: Any, token_ids: Sequence[int], first: int, top: int, vocab_size: int) -> list[dict[int, float]]:

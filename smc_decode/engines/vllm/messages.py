@@ -1,18 +1,11 @@
-"""What the engine's process and ours say to each other, and how: pickles with a length before them, on a socket pair.
-
-Both ends are ours; nothing from a user is ever unpickled.
-"""
+"""What the engine's process and ours say to each other. Plain data, which ``vllm.channel`` carries."""
 
 from __future__ import annotations
 
-import contextlib
-import pickle
-import socket
-import struct
 from dataclasses import dataclass, field
 from typing import Any
 
-_LENGTH = struct.Struct("!Q")
+from smc_decode.shaping import NO_SHAPING, Shaping
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +14,7 @@ class Generate:
 
     ``columns`` names what is told of each drawn token besides log p: ``q`` (log q), ``z`` (log z for ``alpha``).
     ``labels``: instead, the log p of these tokens at the next position. ``generated`` of the prompt's tokens are
-    the answer's: penalties and grammars go on from there.
+    the answer's: penalties and grammars go on from there, and ``shaping.min_tokens`` counts from there on.
     """
 
     id: int
@@ -34,15 +27,7 @@ class Generate:
     columns: str = ""
     alpha: float | None = None
     labels: list[int] | None = None
-    top_k: int = 0
-    top_p: float = 1.0
-    min_p: float = 0.0
-    min_tokens: int = 0
-    logit_bias: dict[int, float] | None = None
-    repetition_penalty: float = 1.0
-    presence_penalty: float = 0.0
-    frequency_penalty: float = 0.0
-    grammar: dict[str, Any] | None = None
+    shaping: Shaping = NO_SHAPING
     generated: int = 0
     excluded: list[int] = field(default_factory=list)
 
@@ -68,12 +53,12 @@ class Pool:
     activation: bool
 
 
-Job = Generate | Score | Pool
+Request = Generate | Score | Pool
 
 
 @dataclass(frozen=True, slots=True)
 class Submit:
-    jobs: list[Job]
+    requests: list[Request]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +83,7 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class Generated:
-    """``values`` has a list for log p and one for each of the job's columns or labels."""
+    """``values`` has a list for log p and one for each of the request's columns or labels."""
 
     id: int
     token_ids: list[int]
@@ -129,7 +114,7 @@ class Pooled:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """The engine would not take this job; the message says why."""
+    """The engine would not take this request; the message says why."""
 
     id: int
     message: str
@@ -173,39 +158,3 @@ class Failed:
 
 
 Reply = Generated | Scored | Pooled | Rejected | Pong | Measured
-
-
-class Channel:
-    """One end of the socket pair. ``receive`` and ``send`` block; one thread may do each at a time."""
-
-    def __init__(self, connection: socket.socket) -> None:
-        self._connection = connection
-        self._buffer = bytearray()
-
-    def send(self, message: object) -> None:
-        """Raises OSError when the other end is gone."""
-        body = pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL)
-        self._connection.sendall(_LENGTH.pack(len(body)) + body)
-
-    def receive(self) -> Any:
-        """The next message. Raises EOFError when the other end is gone."""
-        (length,) = _LENGTH.unpack(self._read(_LENGTH.size))
-        return pickle.loads(self._read(length))
-
-    def _read(self, size: int) -> bytes:
-        while len(self._buffer) < size:
-            try:
-                chunk = self._connection.recv(1 << 20)
-            except OSError as error:
-                raise EOFError(str(error)) from error
-            if not chunk:
-                raise EOFError
-            self._buffer += chunk
-        taken = bytes(self._buffer[:size])
-        del self._buffer[:size]
-        return taken
-
-    def close(self) -> None:
-        with contextlib.suppress(OSError):
-            self._connection.shutdown(socket.SHUT_RDWR)
-        self._connection.close()

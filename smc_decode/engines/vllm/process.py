@@ -1,4 +1,4 @@
-"""Our side of the engine's process: start it, hand it jobs, get their replies, notice its death, end it."""
+"""Our side of the engine's process: start it, hand it requests, get their replies, notice its death, end it."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from smc_decode.engines.base import EngineError
+from smc_decode.engines.vllm.channel import Channel
 from smc_decode.engines.vllm.environment import worker_environment
 from smc_decode.engines.vllm.messages import (
     Abort,
-    Channel,
     Failed,
-    Job,
     Measure,
     Measured,
     Ping,
     Pong,
     Ready,
     Reply,
+    Request,
     Stop,
     Submit,
 )
@@ -35,7 +35,7 @@ _LOG_TAIL = 2000
 
 
 class Mailbox:
-    """Where the replies to one caller's jobs arrive, in that caller's event loop."""
+    """Where the replies to one caller's requests arrive, in that caller's event loop."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -131,19 +131,19 @@ class EngineProcess:
     def next_id(self) -> int:
         return next(self._ids)
 
-    def submit(self, jobs: Sequence[Job]) -> Mailbox:
-        """Hand over jobs, in one message. Raises EngineError when the engine is dead."""
+    def submit(self, requests: Sequence[Request]) -> Mailbox:
+        """Hand over requests, in one message. Raises EngineError when the engine is dead."""
         mailbox = Mailbox()
         with self._lock:
             if self._error is not None:
                 raise EngineError(str(self._error))
-            for job in jobs:
-                self._owners[job.id] = mailbox
-        self._send(Submit(list(jobs)))
+            for request in requests:
+                self._owners[request.id] = mailbox
+        self._send(Submit(list(requests)))
         return mailbox
 
     def abort(self, ids: Iterable[int]) -> None:
-        """Stop work on jobs; their replies are not delivered any more. Harmless for jobs that have ended."""
+        """Stop work on requests; their replies are not delivered any more. Harmless for those that have ended."""
         with self._lock:
             known = [i for i in ids if self._owners.pop(i, None) is not None]
             dead = self._error is not None

@@ -14,11 +14,12 @@ from typing import Any
 
 from pydantic import Field
 
-from smc_decode.potentials.base import Prefix, Reward
+from smc_decode.potentials.base import Prefix, Reward, RewardSource
 from smc_decode.potentials.cache import ContentCache
 from smc_decode.potentials.code.examples import Example, find_examples
 from smc_decode.potentials.code.probes import probes_of
 from smc_decode.potentials.code.unit_tests import (
+    CODE_PARAMS,
     AssertionRunner,
     CodeOptions,
     CodeTask,
@@ -26,6 +27,7 @@ from smc_decode.potentials.code.unit_tests import (
     UnitTests,
     code_task,
 )
+from smc_decode.potentials.declaration import Kind, no_sandbox
 from smc_decode.potentials.models.confidence import mean_logprob
 from smc_decode.potentials.options import RewardRequest
 
@@ -37,12 +39,10 @@ class PromptExampleOptions(CodeOptions):
     probes: int = Field(8, ge=0, le=100)
 
 
-class SyntaxAndConfidence:
+class SyntaxAndConfidence(RewardSource):
     """What is left without examples: is it Python so far, and how sure is the model of it?"""
 
-    prefixes = True
     reads_lead = True
-    cacheable = True
     needs_logprobs = True
 
     def __init__(self, task: CodeTask, options: CodeOptions, *, name: str = "prompt_examples") -> None:
@@ -97,3 +97,15 @@ def create(
         basis="examples",
         probes=probes_of(examples, options.probes),
     )
+
+
+KIND = Kind(
+    "The examples written in the prompt as unit tests; without any, syntax and confidence",
+    PromptExampleOptions,
+    lambda options, context: create(
+        options, context.request, context.resources.sandbox, name=context.name, cache=context.cache()
+    ),
+    request_params=(*CODE_PARAMS, "probes"),
+    code_params=("prompt",),
+    missing=no_sandbox,
+)

@@ -15,11 +15,12 @@ from typing import Any, Literal, Protocol
 
 from pydantic import Field, model_validator
 
-from smc_decode.potentials.base import Prefix, Reward, RewardFailure
+from smc_decode.potentials.base import Prefix, Reward, RewardFailure, RewardSource
 from smc_decode.potentials.cache import ContentCache, content_key, gather
 from smc_decode.potentials.code.program import Program, read_program
 from smc_decode.potentials.code.unit_tests import Tally
-from smc_decode.potentials.options import Finite, Options, RewardRequest, Share, text_of
+from smc_decode.potentials.declaration import Kind, no_sandbox
+from smc_decode.potentials.options import Finite, Options, RewardRequest, Share
 from smc_decode.sandbox.results import SandboxError, SandboxUnavailable, ScriptOutcome
 
 PREFIX_TIMEOUT = 1.0
@@ -58,13 +59,10 @@ class StdinTestOptions(Options):
         return self
 
 
-class StdinTests:
+class StdinTests(RewardSource):
     """The reward source. The cache may be shared."""
 
-    prefixes = True
     reads_lead = True
-    cacheable = True
-    needs_logprobs = False
 
     def __init__(
         self,
@@ -80,10 +78,7 @@ class StdinTests:
         self.cache: ContentCache[Tally] = ContentCache() if cache is None else cache
         self._sandbox = sandbox
         self._chat = options.answer != "continuation"
-        messages = request.messages or ()
-        self._lead = text_of(messages[-1].get("content")) if request.continues_assistant else ""
-        if options.answer == "continuation":
-            self._lead = self._lead or request.prompt_text
+        self._lead = request.lead or ("" if self._chat else request.prompt_text)
         self._key = content_key(
             [(case.stdin, case.stdout) for case in options.cases], options.timeout, options.tolerance
         )
@@ -120,12 +115,15 @@ class StdinTests:
     def _reward(self, program: Program, tally: Tally | None) -> Reward:
         detail: dict[str, Any] = {"basis": "cases", "syntax": program.syntax, "complete": program.complete}
         if not program.syntax:
-            return Reward(0.0, {**detail, "note": "no valid Python"}, at_most=0.0)
+            lost = program.ended or not program.mendable
+            return Reward(0.0, {**detail, "note": "no valid Python"}, at_most=0.0 if lost else 1.0)
         if tally is None:
             share, most = (0.0, 0.0) if program.complete else (self.options.pending, 1.0)
         else:
             share, most = tally.share(self.options.pending), tally.share(1.0)
             detail |= {"passed": tally.passed, "undecided": tally.undecided, "total": tally.total}
+        if not program.ended and program.mendable:  # a better program may follow
+            most = 1.0
         weight = self.options.syntax_weight
         return Reward(weight + (1.0 - weight) * share, detail, weight + (1.0 - weight) * most)
 
@@ -170,3 +168,15 @@ def _same(got: str, expected: str, tolerance: float) -> bool:
         except ValueError:
             return False
     return True
+
+
+KIND = Kind(
+    "Share of input/output cases that a program passes in the sandbox, and valid syntax (weight 0.3)",
+    StdinTestOptions,
+    lambda options, context: StdinTests(
+        options, context.request, context.resources.sandbox, name=context.name, cache=context.cache()
+    ),
+    request_params=("cases", "answer", "syntax_weight", "pending", "run_prefixes", "tolerance"),
+    code_params=("answer=continuation",),
+    missing=no_sandbox,
+)

@@ -15,8 +15,9 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from smc_decode.potentials.base import Prefix, Reward
+from smc_decode.potentials.base import Prefix, Reward, RewardSource
 from smc_decode.potentials.cache import ContentCache, content_key, gather
+from smc_decode.potentials.declaration import Kind
 from smc_decode.potentials.options import Finite, Options, Share
 from smc_decode.workers.pool import TaskDied, TaskError, WorkerPool
 
@@ -47,12 +48,8 @@ class _Claim:
         return self.left, self.right, self.approximate
 
 
-class Arithmetic:
+class Arithmetic(RewardSource):
     """The reward source. The cache may be shared."""
-
-    prefixes = True
-    cacheable = True
-    needs_logprobs = False
 
     def __init__(
         self,
@@ -114,3 +111,14 @@ class Arithmetic:
         failed = len(claims) - held
         at_most = 1.0 - failed / self.options.max_equalities  # if all that is still looked at holds
         return Reward(held / len(claims) if claims else self.options.empty, detail, at_most)
+
+
+KIND = Kind(
+    "Share of the equalities in the worked steps that hold",
+    ArithmeticOptions,
+    lambda options, context: Arithmetic(
+        context.resources.worker_pool(), options, name=context.name, cache=context.cache()
+    ),
+    request_params=("empty", "max_equalities"),
+    modules=("sympy", "latex2sympy2_extended"),
+)

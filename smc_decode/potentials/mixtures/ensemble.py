@@ -15,8 +15,9 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from smc_decode.potentials.base import Prefix, Reward, RewardFailure, RewardSource
+from smc_decode.potentials.base import Prefix, Reward, RewardFailure, RewardSource, inexact_of
 from smc_decode.potentials.cache import gather
+from smc_decode.potentials.declaration import Kind
 from smc_decode.potentials.options import Finite, Options, RewardConfigError, Share
 
 
@@ -52,10 +53,9 @@ def read_weights(path: str, members: Sequence[str]) -> dict[str, float]:
     return weights
 
 
-class Ensemble:
+class Ensemble(RewardSource):
     """The reward source over ``members``: (source, weight)."""
 
-    prefixes = True
     reads_lead = True
 
     def __init__(
@@ -76,6 +76,7 @@ class Ensemble:
         self._pending = pending
         self.cacheable = all(source.cacheable for source, _ in used)
         self.needs_logprobs = any(source.needs_logprobs for source, _ in used)
+        self.inexact = next((reason for source, _ in used if (reason := inexact_of(source))), None)
 
     async def rewards(self, batch: Sequence[Prefix]) -> list[Reward]:
         columns = await gather(self._ask(source, batch) for source, _ in self._members)
@@ -116,3 +117,12 @@ def create(
         (member(key, options.params.get(key, {}), f"{where}.params.{key}"), weight) for key, weight in weights.items()
     ]
     return Ensemble(sources, options.combine, name=name, pending=options.pending)
+
+
+KIND = Kind(
+    "A weighted sum or product of other rewards",
+    EnsembleOptions,
+    lambda options, context: create(options, context.member, name=context.name, where=context.where),
+    request_params=("members", "combine", "params", "pending"),
+    operator_only=("weights",),
+)

@@ -18,7 +18,7 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from pathlib import Path
@@ -88,17 +88,9 @@ def fit(scores: Mapping[str, Sequence[float]], groups: Sequence[object] | None =
     then counts prompts. Raises FuseError.
     """
     names = list(scores)
-    table = _table(scores)
-    count, items = len(names), len(table)
-    if count < 3:
-        raise FuseError(f"{count} verifiers: at least 3 are needed, since two cannot tell which of them is right")
-    if items < MIN_ITEMS:
-        raise FuseError(f"{items} answers: at least {MIN_ITEMS} are needed")
-    spread = table.std(axis=0)
-    if constant := [name for name, s in zip(names, spread, strict=True) if s <= 1e-12]:
-        raise FuseError(f"{', '.join(constant)} gives every answer the same score: leave it out")
+    table = _usable(scores)
+    items, spread = len(table), table.std(axis=0)
     independent = items if groups is None else len(set(groups))
-    warnings: list[str] = []
     standard = (table - table.mean(axis=0)) / spread
     observed = standard.T @ standard / items
     loadings, left_out = _fit_rank_one(observed, independent)
@@ -107,24 +99,6 @@ def fit(scores: Mapping[str, Sequence[float]], groups: Sequence[object] | None =
     dependent = tuple(
         Dependence(names[i], names[j], round(float(observed[i, j] - loadings[i] * loadings[j]), 4)) for i, j in left_out
     )
-    for pair in dependent:
-        warnings.append(
-            f"{pair.first} and {pair.second} agree {'more' if pair.excess > 0 else 'less'} than their accuracies "
-            f"explain (by {abs(pair.excess):.2f}): they share errors, so count them as one, or leave one out"
-        )
-    checked = count >= 4
-    if not checked:
-        warnings.append("three verifiers always fit, so dependence cannot be seen: add a fourth to check it")
-    strong = np.abs(loadings) >= HIGHEST
-    for name in (name for name, is_strong in zip(names, strong, strict=True) if is_strong):
-        warnings.append(f"{name} would be all but perfect, which is a sign of verifiers that copy one another")
-    clear = np.abs(observed) > _normal_quantile(1.0 - SIGNIFICANCE / 2) / math.sqrt(independent)
-    weak = not any(clear[i, j] and clear[i, k] and clear[j, k] for i, j, k in combinations(range(count), 3))
-    if weak:
-        warnings.append("no three verifiers agree with one another beyond chance: the estimates are noise")
-    for name, v in zip(names, loadings, strict=True):
-        if v <= 0:
-            warnings.append(f"{name} is no better than chance and has the weight 0")
     right = _prevalence(standard, loadings, left_out)
     raw = np.clip(loadings, 0.0, HIGHEST) / ((1.0 - np.minimum(np.abs(loadings), HIGHEST) ** 2) * spread)
     if raw.sum() <= 0:
@@ -134,8 +108,47 @@ def fit(scores: Mapping[str, Sequence[float]], groups: Sequence[object] | None =
         Verifier(name, round(float(v), 4), _auc(float(v), right), float(w))
         for name, v, w in zip(names, loadings, weights, strict=True)
     )
-    trustworthy = checked and not dependent and not weak and not bool(strong.any())
-    return FuseFit(verifiers, items, right, dependent, trustworthy, tuple(warnings))
+    doubts = [*_of_dependence(dependent, len(names)), *_of_copies(names, loadings), *_of_noise(observed, independent)]
+    chance = [f"{name} is no better than chance and has the weight 0" for name in _where(names, loadings <= 0)]
+    return FuseFit(verifiers, items, right, dependent, not doubts, (*doubts, *chance))
+
+
+def _of_dependence(dependent: Sequence[Dependence], count: int) -> Iterator[str]:
+    for pair in dependent:
+        yield (
+            f"{pair.first} and {pair.second} agree {'more' if pair.excess > 0 else 'less'} than their accuracies "
+            f"explain (by {abs(pair.excess):.2f}): they share errors, so count them as one, or leave one out"
+        )
+    if count < 4:
+        yield "three verifiers always fit, so dependence cannot be seen: add a fourth to check it"
+
+
+def _of_copies(names: Sequence[str], loadings: Array) -> Iterator[str]:
+    for name in _where(names, np.abs(loadings) >= HIGHEST):
+        yield f"{name} would be all but perfect, which is a sign of verifiers that copy one another"
+
+
+def _of_noise(observed: Array, independent: int) -> Iterator[str]:
+    clear = np.abs(observed) > _normal_quantile(1.0 - SIGNIFICANCE / 2) / math.sqrt(independent)
+    triples = combinations(range(len(observed)), 3)
+    if not any(clear[i, j] and clear[i, k] and clear[j, k] for i, j, k in triples):
+        yield "no three verifiers agree with one another beyond chance: the estimates are noise"
+
+
+def _where(names: Sequence[str], chosen: NDArray[np.bool_]) -> list[str]:
+    return [name for name, is_chosen in zip(names, chosen, strict=True) if is_chosen]
+
+
+def _usable(scores: Mapping[str, Sequence[float]]) -> Array:
+    """The scores, one row an answer, if there are enough of them and none is constant."""
+    table = _table(scores)
+    if len(scores) < 3:
+        raise FuseError(f"{len(scores)} verifiers: at least 3 are needed, since two cannot tell which of them is right")
+    if len(table) < MIN_ITEMS:
+        raise FuseError(f"{len(table)} answers: at least {MIN_ITEMS} are needed")
+    if constant := _where(list(scores), table.std(axis=0) <= 1e-12):
+        raise FuseError(f"{', '.join(constant)} gives every answer the same score: leave it out")
+    return table
 
 
 def _table(scores: Mapping[str, Sequence[float]]) -> Array:

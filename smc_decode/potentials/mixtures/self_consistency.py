@@ -10,25 +10,32 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Hashable, Sequence
-from typing import Literal
+
+from pydantic import field_validator
 
 from smc_decode.answers.extractors import EXTRACTORS
-from smc_decode.potentials.base import Prefix, Reward
+from smc_decode.potentials.base import Prefix, Reward, RewardSource
+from smc_decode.potentials.declaration import Kind
 from smc_decode.potentials.options import Options
 
 
 class SelfConsistencyOptions(Options):
-    """``extractor``: what makes two answers the same."""
+    """``extractor``: what makes two answers the same (``text``, ``boxed``, ``code``, or a package's own)."""
 
-    extractor: Literal["text", "boxed", "code"] = "boxed"
+    extractor: str = "boxed"
+
+    @field_validator("extractor")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        return EXTRACTORS.check(name)
 
 
-class SelfConsistency:
+class SelfConsistency(RewardSource):
     """The reward source. One per run: it keeps the answers that it has seen."""
 
     prefixes = False
     cacheable = False
-    needs_logprobs = False
+    inexact = "self-consistency depends on the population: the target is not fixed"
 
     def __init__(self, options: SelfConsistencyOptions | None = None, *, name: str = "self_consistency") -> None:
         self.name = name
@@ -50,3 +57,11 @@ class SelfConsistency:
             return Reward(0.0, {**detail, "note": "no answer found"})
         same = self._seen[answer] - 1
         return Reward((same + 0.5) / self._total, {**detail, "same": same, "answer": str(answer)[:200]})
+
+
+KIND = Kind(
+    "Share of the population that reaches the same answer",
+    SelfConsistencyOptions,
+    lambda options, context: SelfConsistency(options, name=context.name),
+    request_params=("extractor",),
+)

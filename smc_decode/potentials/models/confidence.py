@@ -14,7 +14,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from smc_decode.potentials.base import PotentialError, Prefix, Reward
+from smc_decode.potentials.base import PotentialError, Prefix, Reward, RewardSource
+from smc_decode.potentials.declaration import Kind
 from smc_decode.potentials.options import Options
 
 Statistic = Literal["mean", "tail", "lowest"]
@@ -39,11 +40,9 @@ def mean_logprob(logprobs: Sequence[float], statistic: Statistic = "mean", windo
     return math.fsum(logprobs) / len(logprobs)
 
 
-class Confidence:
+class Confidence(RewardSource):
     """The reward source."""
 
-    prefixes = True
-    cacheable = True
     needs_logprobs = True
 
     def __init__(self, options: ConfidenceOptions | None = None, *, name: str = "confidence") -> None:
@@ -58,3 +57,11 @@ class Confidence:
             raise PotentialError(f"reward {self.name!r} reads log-probabilities, which this run does not keep")
         mean = mean_logprob(prefix.logprobs, self.options.statistic, self.options.window)
         return Reward(min(1.0, math.exp(mean)), {"basis": "confidence", "mean_logprob": round(mean, 6)})
+
+
+KIND = Kind(
+    "The model's own confidence: exp of the mean log-probability, of all tokens, the tail or the least sure run",
+    ConfidenceOptions,
+    lambda options, context: Confidence(options, name=context.name),
+    request_params=("statistic", "window"),
+)

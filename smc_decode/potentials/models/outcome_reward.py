@@ -8,8 +8,10 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from smc_decode.potentials.base import Prefix, Reward, RewardFailure
+from smc_decode.potentials.base import Prefix, Reward, RewardFailure, RewardSource
 from smc_decode.potentials.cache import ContentCache, content_key
+from smc_decode.potentials.declaration import Context, Kind
+from smc_decode.potentials.models.hosts import HOST, no_model, reward_model, to_load
 from smc_decode.potentials.models.judges import ModelOptions, RewardModel, check_template, fill, without_special_tokens
 from smc_decode.potentials.options import Finite, RewardRequest
 
@@ -39,11 +41,8 @@ def sigmoid(x: float) -> float:
     return 1.0 / (1.0 + math.exp(-x)) if x >= 0 else math.exp(x) / (1.0 + math.exp(x))
 
 
-class OutcomeReward:
+class OutcomeReward(RewardSource):
     """The reward source. All answers of a batch go to the model in one call. The cache may be shared."""
-
-    cacheable = True
-    needs_logprobs = False
 
     def __init__(
         self,
@@ -86,3 +85,21 @@ class OutcomeReward:
                 f"reward {self.name!r}: the model gave {score}, which is no probability; set scale = 'logit'"
             )
         return score
+
+
+def _model(options: OutcomeRewardOptions, context: Context) -> RewardModel:
+    return reward_model(context, options, "classify", None, options.scale == "logit")
+
+
+KIND = Kind(
+    "An outcome reward model: a score for the whole answer",
+    OutcomeRewardOptions,
+    lambda options, context: OutcomeReward(
+        options, context.request, _model(options, context), name=context.name, cache=context.cache()
+    ),
+    request_params=("judge_prefixes",),
+    operator_only=(*HOST, "template"),
+    missing=no_model,
+    builtin=False,
+    loads=lambda options, context: to_load(_model(options, context)),
+)

@@ -14,8 +14,10 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from smc_decode.potentials.base import Prefix, Reward, RewardFailure
+from smc_decode.potentials.base import Prefix, Reward, RewardFailure, RewardSource
 from smc_decode.potentials.cache import ContentCache, content_key
+from smc_decode.potentials.declaration import Context, Kind
+from smc_decode.potentials.models.hosts import HOST, no_model, reward_model, to_load
 from smc_decode.potentials.models.judges import ModelOptions, RewardModel, check_template, fill, without_special_tokens
 from smc_decode.potentials.options import RewardRequest, Share
 
@@ -60,12 +62,8 @@ def aggregate(scores: Sequence[float], how: Aggregate, empty: float) -> float:
     return math.fsum(scores) / len(scores)
 
 
-class ProcessReward:
+class ProcessReward(RewardSource):
     """The reward source. The cache may be shared."""
-
-    prefixes = True
-    cacheable = True
-    needs_logprobs = False
 
     def __init__(
         self,
@@ -145,3 +143,22 @@ class ProcessReward:
 
 def _extends(longer: Sequence[str], steps: Sequence[str]) -> bool:
     return len(longer) > len(steps) and tuple(longer[: len(steps)]) == tuple(steps)
+
+
+def _model(options: ProcessRewardOptions, context: Context) -> RewardModel:
+    step = options.separator if options.head == "steps" else None
+    return reward_model(context, options, "token_classify", step)
+
+
+KIND = Kind(
+    "A process reward model: a score for each step",
+    ProcessRewardOptions,
+    lambda options, context: ProcessReward(
+        options, context.request, _model(options, context), name=context.name, cache=context.cache()
+    ),
+    request_params=("aggregate",),
+    operator_only=(*HOST, "template", "head", "separator"),
+    missing=no_model,
+    builtin=False,
+    loads=lambda options, context: to_load(_model(options, context)),
+)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
-
-import httpx
+from typing import TYPE_CHECKING, Any
 
 from smc_decode.potentials.base import RewardFailure
-from smc_decode.potentials.options import RewardConfigError
+from smc_decode.potentials.options import RewardConfigError, require
+
+if TYPE_CHECKING:
+    import httpx
 
 
 class RemoteRewardModel:
@@ -33,7 +34,7 @@ class RemoteRewardModel:
             if api_key_env not in os.environ:
                 raise RewardConfigError(f"the environment variable {api_key_env} is not set")
             headers["Authorization"] = f"Bearer {os.environ[api_key_env]}"
-        self._client = httpx.AsyncClient(
+        self._client: httpx.AsyncClient = require("httpx", "remote").AsyncClient(
             base_url=url.rstrip("/"), headers=headers, timeout=timeout, trust_env=False, transport=transport
         )
 
@@ -54,6 +55,8 @@ class RemoteRewardModel:
         await self._client.aclose()
 
     async def _post(self, path: str, body: Mapping[str, Any]) -> Any:
+        import httpx
+
         try:
             response = await self._client.post(path, json=body)
             response.raise_for_status()

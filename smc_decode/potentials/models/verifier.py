@@ -16,8 +16,10 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from smc_decode.engines.base import EngineError
 from smc_decode.engines.remote.settings import RemoteSettings
-from smc_decode.potentials.base import Prefix, Reward, RewardFailure
+from smc_decode.potentials.base import Prefix, Reward, RewardFailure, RewardSource
 from smc_decode.potentials.cache import ContentCache, content_key
+from smc_decode.potentials.declaration import Kind
+from smc_decode.potentials.models.hosts import HOST, judge, no_engine, no_model, to_load
 from smc_decode.potentials.models.judges import HostOptions, LabelModel, check_template, fill, without_special_tokens
 from smc_decode.potentials.models.outcome_reward import sigmoid
 from smc_decode.potentials.options import RewardRequest, RewardRequestError
@@ -68,11 +70,8 @@ class VerifierOptions(HostOptions):
         return layout
 
 
-class Verifier:
+class Verifier(RewardSource):
     """The reward source. Raises RewardRequestError where the labels do not differ in their first token."""
-
-    cacheable = True
-    needs_logprobs = False
 
     def __init__(
         self,
@@ -154,3 +153,16 @@ class Verifier:
 def _log_sum(values: Sequence[float]) -> float:
     top = max(values)
     return top if top == -math.inf else top + math.log(math.fsum(math.exp(value - top) for value in values))
+
+
+KIND = Kind(
+    "A language model is asked whether the answer is right: the odds of Yes against No",
+    VerifierOptions,
+    lambda options, context: Verifier(
+        options, context.request, judge(context, options), name=context.name, cache=context.cache()
+    ),
+    request_params=("template", "suffix", "layout", "judge_prefixes", "yes", "no"),
+    operator_only=HOST,
+    missing=lambda resources, options: (no_model if options.get("model") else no_engine)(resources, options),
+    loads=lambda options, context: to_load(judge(context, options)),
+)

@@ -11,15 +11,16 @@ from __future__ import annotations
 import asyncio
 import importlib
 import inspect
-import math
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from pydantic import Field
 
-from smc_decode.potentials.base import PotentialError, Prefix, Reward, RewardFailure
+from smc_decode.potentials.base import PotentialError, Prefix, Reward, RewardFailure, RewardSource
 from smc_decode.potentials.cache import gather
+from smc_decode.potentials.declaration import Kind, Resources
+from smc_decode.potentials.function import as_reward
 from smc_decode.potentials.options import Finite, Options, RewardConfigError, RewardRequest
 
 
@@ -44,7 +45,7 @@ def load(path: str) -> Callable[..., Any]:
         found: Any = importlib.import_module(module_name)
         for part in name.split("."):
             found = getattr(found, part)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise RewardConfigError(f"{path} cannot be loaded: {type(error).__name__}: {error}") from error
     if not callable(found):
         raise RewardConfigError(f"{path} is not callable")
@@ -70,17 +71,15 @@ class Runner:
                 return await loop.run_in_executor(self._threads, lambda: self.function(*args, **params))
         except TimeoutError as error:
             raise RewardFailure(f"{self.path} took more than {timeout:g} s") from error
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # exit() in a function must not end the server
             raise RewardFailure(f"{self.path} raised {type(error).__name__}: {error}") from error
 
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
-class EntryPoint:
+class EntryPoint(RewardSource):
     """The reward source."""
-
-    needs_logprobs = False
 
     def __init__(
         self, options: EntryPointOptions, request: RewardRequest, runner: Runner, *, name: str = "function"
@@ -100,23 +99,33 @@ class EntryPoint:
         results = await self._runner.call(options.timeout, self._task, answers, finished, **options.params)
         if not isinstance(results, Sequence) or len(results) != len(batch):
             raise PotentialError(f"{options.function} must return a list of {len(batch)} rewards, one an answer")
-        return [as_reward(result, options.function) for result in results]
+        return [as_reward(result, options.function, options.function) for result in results]
 
     async def _one(self, prefix: Prefix) -> Reward:
         options = self.options
         result = await self._runner.call(options.timeout, self._task, prefix.text, prefix.finished, **options.params)
-        return as_reward(result, options.function)
+        return as_reward(result, options.function, options.function)
 
 
-def as_reward(result: object, where: str) -> Reward:
-    """A number in [0, 1], or a pair of it and a mapping, as a reward. Raises PotentialError."""
-    detail: Mapping[str, Any] = {}
-    if isinstance(result, (tuple, list)) and len(result) == 2 and isinstance(result[1], Mapping):
-        result, detail = result
+def _missing(resources: Resources, options: Mapping[str, Any]) -> str:
     try:
-        value = float(result)  # type: ignore[arg-type]
-    except (TypeError, ValueError) as error:
-        raise PotentialError(f"{where} gave {result!r}: a reward is a number in [0, 1]") from error
-    if math.isnan(value) or not 0.0 <= value <= 1.0:
-        raise PotentialError(f"{where} gave {value}: a reward is a number in [0, 1]")
-    return Reward(value, {"basis": where, **detail})
+        load(str(options.get("function", "")))
+    except RewardConfigError as error:
+        return str(error)
+    return ""
+
+
+KIND = Kind(
+    "A Python function of the operator's",
+    EntryPointOptions,
+    lambda options, context: EntryPoint(
+        options,
+        context.request,
+        context.shared("runner", lambda: Runner(options.function, options.parallel)),
+        name=context.name,
+    ),
+    request_params=("params",),
+    operator_only=("function", "batched", "cacheable", "parallel"),
+    missing=_missing,
+    builtin=False,
+)

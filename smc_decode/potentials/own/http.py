@@ -13,17 +13,20 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import httpx
 from pydantic import Field, field_validator
 
 from smc_decode.backoff import asked_seconds, delay_seconds
-from smc_decode.potentials.base import Prefix, Reward, RewardFailure
+from smc_decode.potentials.base import Prefix, Reward, RewardFailure, RewardSource
 from smc_decode.potentials.cache import gather
-from smc_decode.potentials.options import Finite, Options, RewardConfigError, RewardRequest
-from smc_decode.potentials.own.entry_point import as_reward
+from smc_decode.potentials.declaration import Kind, Resources
+from smc_decode.potentials.function import as_reward
+from smc_decode.potentials.options import Finite, Options, RewardConfigError, RewardRequest, require
+
+if TYPE_CHECKING:
+    import httpx
 
 REPEATABLE = frozenset({429, 502, 503, 504})
 MAX_ANSWER_BYTES = 8 << 20
@@ -98,7 +101,7 @@ class RewardService:
         self.options = options
         self.breaker = CircuitBreaker(options.breaker_failures, options.breaker_seconds)
         self._places = asyncio.Semaphore(options.parallel)
-        self._client = httpx.AsyncClient(
+        self._client: httpx.AsyncClient = require("httpx", "remote").AsyncClient(
             headers=headers, timeout=options.timeout, follow_redirects=False, trust_env=False, transport=transport
         )
 
@@ -124,6 +127,8 @@ class RewardService:
         raise RewardFailure("the reward service failed")
 
     async def _post(self, body: Mapping[str, Any]) -> Any:
+        import httpx
+
         try:
             async with (
                 asyncio.timeout(self.options.timeout),
@@ -161,10 +166,8 @@ class _Again(Exception):
         self.wait = wait
 
 
-class HTTPReward:
+class HTTPReward(RewardSource):
     """The reward source."""
-
-    needs_logprobs = False
 
     def __init__(
         self, options: HTTPOptions, request: RewardRequest, service: RewardService, *, name: str = "http"
@@ -194,6 +197,25 @@ class HTTPReward:
         if isinstance(reward, Mapping):
             reward = (reward.get("value"), reward.get("detail") or {})
         try:
-            return as_reward(reward, f"the service of {self.name!r}")
+            service = f"the service of {self.name!r}"
+            return as_reward(reward, service, service)
         except ValueError as error:  # the service is at fault, not the request
             raise RewardFailure(str(error)) from error
+
+
+def _missing(resources: Resources, options: Mapping[str, Any]) -> str:
+    key = options.get("api_key_env")
+    return f"the environment variable {key} is not set" if key and key not in os.environ else ""
+
+
+KIND = Kind(
+    "A reward service of the operator's",
+    HTTPOptions,
+    lambda options, context: HTTPReward(
+        options, context.request, context.shared("service", lambda: RewardService(options)), name=context.name
+    ),
+    request_params=("params",),
+    operator_only=tuple(name for name in HTTPOptions.model_fields if name not in ("params", "judge_prefixes")),
+    missing=_missing,
+    builtin=False,
+)

@@ -13,8 +13,9 @@ from typing import Any
 
 from pydantic import Field
 
-from smc_decode.potentials.base import Prefix, Reward
+from smc_decode.potentials.base import Prefix, Reward, RewardSource
 from smc_decode.potentials.cache import gather
+from smc_decode.potentials.declaration import Kind
 from smc_decode.potentials.options import Finite, Options, RewardRequestError, Share
 from smc_decode.workers.pool import TaskDied, TaskError, WorkerPool
 
@@ -34,13 +35,9 @@ class JsonSchemaOptions(Options):
     timeout: Finite = Field(1.0, gt=0, le=30)
 
 
-class JsonSchema:
+class JsonSchema(RewardSource):
     """The reward source. Raises RewardRequestError for what is no schema, which a worker finds out: make it in a
     thread where that must not wait."""
-
-    prefixes = True
-    cacheable = True
-    needs_logprobs = False
 
     def __init__(self, options: JsonSchemaOptions, workers: WorkerPool, *, name: str = "json_schema") -> None:
         self.name = name
@@ -88,3 +85,12 @@ def check_schema(schema: dict[str, Any], workers: WorkerPool, seconds: float) ->
         problem = str(error)
     if problem:
         raise RewardRequestError(f"{_WHERE}: {problem}", _WHERE)
+
+
+KIND = Kind(
+    "JSON that meets a schema",
+    JsonSchemaOptions,
+    lambda options, context: JsonSchema(options, context.resources.worker_pool(), name=context.name),
+    request_params=("schema", "fenced", "syntax_weight", "pending"),
+    modules=("jsonschema",),
+)

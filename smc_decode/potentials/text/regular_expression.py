@@ -11,8 +11,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from smc_decode.potentials.base import PotentialError, Prefix, Reward
+from smc_decode.potentials.base import PotentialError, Prefix, Reward, RewardSource
 from smc_decode.potentials.cache import gather
+from smc_decode.potentials.declaration import Kind
 from smc_decode.potentials.options import Finite, Options, Share
 from smc_decode.workers.pool import TaskDied, TaskError, WorkerPool
 
@@ -28,12 +29,8 @@ class RegularExpressionOptions(Options):
     timeout: Finite = Field(0.5, gt=0, le=10)
 
 
-class RegularExpression:
+class RegularExpression(RewardSource):
     """The reward source."""
-
-    prefixes = True
-    cacheable = True
-    needs_logprobs = False
 
     def __init__(self, options: RegularExpressionOptions, workers: WorkerPool, *, name: str = "regex") -> None:
         self.name = name
@@ -68,3 +65,12 @@ class RegularExpression:
         else:
             value = options.pending if found == "partial" and not prefix.finished else 0.0
         return Reward(value, {"basis": "regex", "match": "full" if found == "found" else found})
+
+
+KIND = Kind(
+    "A regular expression that the answer matches",
+    RegularExpressionOptions,
+    lambda options, context: RegularExpression(options, context.resources.worker_pool(), name=context.name),
+    request_params=("pattern", "match", "strip", "pending"),
+    modules=("regex",),
+)

@@ -20,6 +20,7 @@ from smc_decode import sample
 from smc_decode.engines import TableEngine
 from smc_decode.engines.base import Continuation, Engine, EngineError, EngineRequestError, Extend, Shaping
 from smc_decode.engines.remote.engine import RemoteEngine, RemoteSettings
+from smc_decode.testing import check_engine
 from tests.engines.remote.fake_vllm import FakeVLLM, Fleet
 from tests.enumeration import MODELS, mod_logits
 from tests.harness import config_of, potential_of
@@ -76,6 +77,20 @@ async def test_runs_over_http_give_the_enumerated_answer(
     assert abs(ratios.mean() - 1) < 4 * ratios.std() / math.sqrt(runs)
     assert 0.5 * sum(abs(masses[x] - p) for x, p in model.posterior.items()) < 0.25
     await engine.shutdown()
+
+
+# ---- the contract ---------------------------------------------------------------------------------------------
+
+
+async def test_in_front_of_servers_that_weigh_it_keeps_to_the_contract() -> None:
+    report = await check_engine(await Fleet(server(weighs=True)).engine(), PROMPT)
+    assert set(report.left_out) == {"own proposal", "excluded"}
+
+
+async def test_in_front_of_plain_servers_what_they_cannot_tell_is_left_out_of_the_contract() -> None:
+    report = await check_engine(await Fleet(server(), server()).engine(), PROMPT)
+    assert set(report.left_out) == {"own proposal", "excluded", "temperature", "log z"}
+    assert "does not tell proposal log-probabilities" in report.left_out["temperature"]
 
 
 # ---- drawing --------------------------------------------------------------------------------------------------

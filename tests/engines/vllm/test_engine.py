@@ -18,7 +18,9 @@ import pytest
 from smc_decode import SMCConfig, sample
 from smc_decode.engines.base import Continuation, EngineRequestError, Extend, LiveSequence, Shaping
 from smc_decode.engines.vllm.engine import VLLMEngine
+from smc_decode.engines.vllm.settings import cpu_dtype
 from smc_decode.potentials import FunctionPotential
+from smc_decode.testing import check_engine
 
 pytestmark = pytest.mark.vllm
 
@@ -47,6 +49,15 @@ async def population(engine: VLLMEngine, prompt: Sequence[int], size: int) -> li
 
 def flat(lists: Sequence[Sequence[float]]) -> np.ndarray:
     return np.array(list(itertools.chain.from_iterable(lists)))
+
+
+# ---- the contract ---------------------------------------------------------------------------------------------
+
+
+async def test_it_keeps_to_the_contract_of_engines(vllm_engine: VLLMEngine, prompt: list[int]) -> None:
+    # A processor without bfloat16 computes in float32, with a thousandth of its rounding.
+    report = await check_engine(vllm_engine, prompt, rounding=0.3 if cpu_dtype() == "bfloat16" else 2e-3)
+    assert set(report.left_out) <= {"own proposal"}
 
 
 # ---- tokens ---------------------------------------------------------------------------------------------------
@@ -222,7 +233,14 @@ async def test_excluded_tokens_are_not_drawn_first_and_q_is_of_what_is_left(
 
 async def test_passes_that_begin_alike_are_drawn_once(vllm_engine: VLLMEngine, prompt: list[int]) -> None:
     """Drafts of a low temperature: fewer tokens, and log q of whole paths as a single draw would have it."""
-    settings = {"n_particles": 8, "first_pass": 1, "alpha": 8.0, "target": "powered", "max_tokens": 24, "block_size": 8}
+    settings = {
+        "n_particles": 8,
+        "first_pass_size": 1,
+        "alpha": 8.0,
+        "target": "powered",
+        "max_tokens": 24,
+        "block_size": 8,
+    }
     with_drafts, without = [
         await sample(vllm_engine, prompt, None, SMCConfig(draft_draws=drafts, ess_threshold=0.0, **settings), seed=3)
         for drafts in (True, False)
@@ -368,7 +386,7 @@ def test_penalties_are_those_of_vllm() -> None:
         [answer],
     )[0]
     output: list[int] = []
-    wanted = Wanted(generated=8, repetition_penalty=1.3, presence_penalty=0.7, frequency_penalty=0.4)
+    wanted = Wanted(generated=8, shaping=Shaping(repetition_penalty=1.3, presence_penalty=0.7, frequency_penalty=0.4))
     penalties = Penalties(wanted, prompt + answer[:8], output, vocabulary, "cpu")
     penalties.apply(logits.clone())
     output.extend(answer[8:])

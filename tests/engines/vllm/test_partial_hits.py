@@ -53,7 +53,7 @@ def test_a_block_that_holds_something_else_by_now_is_not_found() -> None:
 
 
 def test_the_oldest_blocks_are_forgotten() -> None:
-    known = PartialBlocks(most_entries=3)
+    known = PartialBlocks(max_entries=3)
     for number in range(5):
         known.add(entry(number, (number, 0)))
     assert len(known) == 3

@@ -11,6 +11,7 @@ import pytest
 
 from smc_decode.engines.vllm.environment import preload_environment, usable_cores, worker_environment
 from smc_decode.engines.vllm.settings import VLLMSettings
+from smc_decode.engines.vllm.versions import check_version
 
 
 def test_importing_the_engine_imports_neither_vllm_nor_torch() -> None:
@@ -34,6 +35,23 @@ def test_importing_the_engine_imports_neither_vllm_nor_torch() -> None:
 def test_settings_that_make_no_sense_are_refused(wrong: dict[str, object], named: str) -> None:
     with pytest.raises(ValueError, match=named):
         VLLMSettings(**{"model": "m", "device": "cpu"} | wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("version", ["0.32", "0.32.0", "0.32.0+cpu", "0.32.7.post1"])
+def test_a_vllm_that_the_hooks_were_checked_with_is_taken(version: str) -> None:
+    check_version(version)
+
+
+@pytest.mark.parametrize("version", ["0.31.9", "0.33.0", "0.320.0", "0.3.2", "1.0.0", "dev"])
+def test_another_vllm_is_refused_with_what_to_do_unless_told_otherwise(version: str) -> None:
+    with pytest.raises(RuntimeError, match=r"0\.32\.\* only.*any_version = true"):
+        check_version(version)
+    check_version(version, any_version=True)
+
+
+def test_the_engine_asks_for_the_v1_model_runner_whatever_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VLLM_USE_V2_MODEL_RUNNER", "1")
+    assert worker_environment(VLLMSettings(model="m", device="cuda"))["VLLM_USE_V2_MODEL_RUNNER"] == "0"
 
 
 def test_kernels_for_every_length_are_not_kept_unless_somebody_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

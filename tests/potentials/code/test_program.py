@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from smc_decode.potentials.code.program import CUT, code_of_prompt, infer_entry_point, parse, read_program
+from tests.work import work
 
 PROMPT = 'from typing import List\n\n\ndef f(xs: List[int]) -> int:\n    """Sum."""\n'
 BODY = "    total = 0\n    for x in xs:\n        if x > 0:\n            total += x\n    return total\n"
@@ -227,7 +228,9 @@ def test_code_is_found_in_prose():
 
 @pytest.mark.parametrize("prompt", ["def f(x): blah\nprose\n" * 4_000, "def f(x)\n" + "some text ( here\n" * 5_000])
 def test_hostile_prompts_cost_a_bounded_time(prompt):
-    code_of_prompt(prompt)
+    cost = work(code_of_prompt, prompt)
+    assert cost.steps < 100 * len(prompt)
+    assert cost.cpu_seconds < 60
 
 
 def test_the_entry_point_is_what_the_tests_call_or_the_prompts_last_function():

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from smc_decode.engines.base import EngineError
-from smc_decode.potentials import kinds
 from smc_decode.potentials.catalogue import RewardCatalogue
+from smc_decode.potentials.models import hosts
 from smc_decode.potentials.models.local_models import LocalRewardModel
 from smc_decode.potentials.options import RewardConfigError, RewardRequest, RewardRequestError
 from tests.potentials.answers import answer
@@ -36,9 +36,9 @@ def loaded(monkeypatch):
         made.append((LoadedJudge(), model, url, settings))
         return made[-1][0]
 
-    monkeypatch.setattr(kinds, "load_here", load_here)
-    monkeypatch.setattr(kinds, "reach", reach)
-    monkeypatch.setattr(kinds, "find_spec", lambda name: object())
+    monkeypatch.setattr(hosts, "load_here", load_here)
+    monkeypatch.setattr(hosts, "reach", reach)
+    monkeypatch.setattr(hosts, "find_spec", lambda name: object())
     return made
 
 
@@ -95,7 +95,7 @@ async def test_a_judge_that_cannot_be_loaded_names_its_table(monkeypatch, loaded
     async def fails(model, settings):
         raise EngineError("no such model")
 
-    monkeypatch.setattr(kinds, "load_here", fails)
+    monkeypatch.setattr(hosts, "load_here", fails)
     with pytest.raises(RewardConfigError, match=r"rewards\.judge: the judge big cannot be loaded: no such model"):
         await catalogue(judge=JUDGE).start()
 
@@ -107,7 +107,7 @@ async def test_reward_models_are_loaded_at_the_start_with_their_settings(monkeyp
         started.append(self)
 
     monkeypatch.setattr(LocalRewardModel, "start", start)
-    monkeypatch.setattr(kinds, "find_spec", lambda name: object())
+    monkeypatch.setattr(hosts, "find_spec", lambda name: object())
     settings = {"gpu_memory_utilization": 0.3}
     made = catalogue(
         least={"source": "prm", "model": "steps", "engine": settings},

@@ -8,7 +8,7 @@ import math
 import httpx
 import pytest
 
-from smc_decode.engines.base import EngineError
+from smc_decode.engines.base import EngineError, EngineInfo
 from smc_decode.potentials import Prefix, RewardFailure
 from smc_decode.potentials.models.judges import fill, without_special_tokens
 from smc_decode.potentials.models.outcome_reward import OutcomeReward, OutcomeRewardOptions
@@ -174,6 +174,8 @@ class Tokens:
 
 
 class Judge:
+    info = EngineInfo("judge", "toy", 256, (), labels=True)
+
     def __init__(self, answers=None):
         self.tokenizer = Tokens()
         self.prompts: list[str] = []

@@ -7,13 +7,13 @@ far, so that it is right after any fork or rewind.
 from __future__ import annotations
 
 import json
-from collections import OrderedDict
 from functools import cache
 from typing import Any
 
 import torch
+from cachetools import LRUCache  # vLLM brings it
 
-_MOST_GRAMMARS = 64
+_MAX_GRAMMARS = 64
 
 
 class GrammarMask:
@@ -57,19 +57,14 @@ class GrammarCompiler:
         self._trust_remote_code = trust_remote_code
         self._vocab_size = vocab_size
         self._compiler: Any = None
-        self._compiled: OrderedDict[str, Any] = OrderedDict()
+        self._compiled: LRUCache[str, Any] = LRUCache(_MAX_GRAMMARS)
 
     def compile(self, specification: dict[str, Any]) -> Any:
         """Raises ValueError for a specification that is no grammar."""
         key = json.dumps(specification, sort_keys=True, default=str)
-        if key in self._compiled:
-            self._compiled.move_to_end(key)
-            return self._compiled[key]
-        compiled = self._compile(specification)
-        self._compiled[key] = compiled
-        if len(self._compiled) > _MOST_GRAMMARS:
-            self._compiled.popitem(last=False)
-        return compiled
+        if key not in self._compiled:
+            self._compiled[key] = self._compile(specification)
+        return self._compiled[key]
 
     def _compile(self, specification: dict[str, Any]) -> Any:
         compiler = self._grammar_compiler()

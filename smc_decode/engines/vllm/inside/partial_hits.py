@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-_MOST_ENTRIES = 4096
+_MAX_ENTRIES = 4096
 LIMIT = "smc_cache_limit"
 """The key of ``SamplingParams.extra_args`` for the most tokens that a request takes from the cache."""
 
@@ -42,8 +42,9 @@ class PartialBlocks:
     Each start of a block's tokens is a number in one dictionary; what it finds is compared, so numbers may collide.
     """
 
-    def __init__(self, most_entries: int = _MOST_ENTRIES) -> None:
-        self._most = most_entries
+    def __init__(self, max_entries: int = _MAX_ENTRIES) -> None:
+        self._most = max_entries
+        # by age, not by use, and with a second index to keep in step: no cache of a library's
         self._by_block: OrderedDict[int, Entry] = OrderedDict()
         self._by_start: dict[int, Entry] = {}
 

@@ -26,6 +26,7 @@ from vllm.v1.sample.metadata import SamplingMetadata
 from vllm.v1.sample.sampler import Sampler
 
 from smc_decode.engines.vllm.inside.grammar import GrammarMask, grammar_compiler
+from smc_decode.shaping import NO_SHAPING, Shaping
 
 _GREEDY = 1e-5
 ARGUMENT = "smc"
@@ -37,7 +38,8 @@ class Wanted:
     """What one request wants of the sampler.
 
     ``columns``: of the answers, in order: ``q``, ``z``. ``labels``: log p of these tokens instead. ``excluded``: the
-    first token is none of these.
+    first token is none of these. ``shaping``: of it the penalties and the grammar, over the last ``generated`` tokens
+    of the prompt too.
     """
 
     seed: int | None = None
@@ -47,10 +49,7 @@ class Wanted:
     truncates: bool = False
     greedy: bool = False
     generated: int = 0
-    repetition_penalty: float = 1.0
-    presence_penalty: float = 0.0
-    frequency_penalty: float = 0.0
-    grammar: dict[str, Any] | None = None
+    shaping: Shaping = NO_SHAPING
     excluded: list[int] | None = None
 
 
@@ -61,9 +60,9 @@ class Penalties:
     """
 
     def __init__(self, wanted: Wanted, prompt: list[int], output: list[int], vocab_size: int, device: Any) -> None:
-        self._repetition = wanted.repetition_penalty
-        self._presence = wanted.presence_penalty
-        self._frequency = wanted.frequency_penalty
+        self._repetition = wanted.shaping.repetition_penalty
+        self._presence = wanted.shaping.presence_penalty
+        self._frequency = wanted.shaping.frequency_penalty
         self._output = output
         self._read = 0
         self._seen = torch.zeros(vocab_size, dtype=torch.bool, device=device)
@@ -124,12 +123,12 @@ class Rows(LogitsProcessor):  # type: ignore[misc]
         wanted = Wanted(**arguments)
         ids = prompt or []
         penalties = None
-        if wanted.repetition_penalty != 1.0 or wanted.presence_penalty or wanted.frequency_penalty:
+        if wanted.shaping.penalises:
             penalties = Penalties(wanted, ids, output, self._vocab_size, self._device)
         grammar = None
-        if wanted.grammar is not None:
+        if wanted.shaping.grammar is not None:
             answer = ids[len(ids) - wanted.generated :]
-            grammar = self._grammars.mask(wanted.grammar, answer, output)
+            grammar = self._grammars.mask(wanted.shaping.grammar, answer, output)
         generator = None if wanted.seed is None else torch.Generator(device=self._device)
         return _Row(wanted, len(ids), output, generator, penalties, grammar)
 

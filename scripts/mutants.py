@@ -1,0 +1,190 @@
+"""Mutation testing: every small fault in a module, one at a time, must fail the tests that are named for it.
+
+    python scripts/mutants.py [--list] [MODULE ...]
+
+The faults are cosmic-ray's; the modules and their tests are in pyproject.toml, ``[tool.mutants.tests]``. cosmic-ray's
+own runner rewrites the working tree and starts Python anew for each fault; here the tests run once, and then in a fork
+for each fault, in which the module's functions have the faulty code: a tenth of a second and not two. Survivors are
+printed; more than 5 % are too many.
+docs/testing.md says which are left and why.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import difflib
+import gc
+import os
+import resource
+import sys
+import tomllib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import CodeType, FunctionType
+from typing import NamedTuple
+
+import hypothesis
+import pytest
+from cosmic_ray.ast import ast_nodes, get_ast
+from cosmic_ray.mutating import mutate_code
+from cosmic_ray.plugins import get_operator, operator_names
+from hypothesis import Phase
+
+MOST_SURVIVORS = 0.05
+CPU_SECONDS = 60
+ARITHMETIC = ("Add", "Sub", "Mul", "Div")
+SKIPPED = ("RemoveDecorator", "VariableReplacer", "VariableInserter", "ExceptionReplacer", "NoOp")
+
+
+class Mutant(NamedTuple):
+    """A module's source with one fault, and the lines that it changed."""
+
+    source: str
+    change: str
+
+
+def operators() -> list[str]:
+    """The names of the faults that are worth a try: arithmetic for arithmetic, anything for a comparison."""
+    kept = []
+    for name in operator_names():
+        parts = name.split("/")[1].split("_")
+        binary = parts[0] == "ReplaceBinaryOperator"
+        if parts[0] in SKIPPED or (binary and not all(part in ARITHMETIC for part in parts[1:])):
+            continue
+        kept.append(name)
+    return kept
+
+
+def annotations(source: str) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+    """Where annotations are: nothing reads them."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        for name in ("annotation", "returns"):
+            part = getattr(node, name, None)
+            if part is not None:
+                found.append(((part.lineno, part.col_offset), (part.end_lineno, part.end_col_offset)))
+    return found
+
+
+def tree_of(source: str) -> str | None:
+    """The syntax tree; None for what is no Python, as cosmic-ray's ``a == not b``."""
+    try:
+        return ast.dump(ast.parse(source))
+    except SyntaxError:
+        return None
+
+
+def mutants(source: str) -> Iterator[Mutant]:
+    """Every fault of a module that changes its syntax tree."""
+    skipped, honest = annotations(source), tree_of(source)
+    for name in operators():
+        operator = get_operator(name)()
+        places = (place for node in ast_nodes(get_ast(source)) for place in operator.mutation_positions(node))
+        for occurrence, (start, end) in enumerate(places):
+            if any(low <= start and end <= high for low, high in skipped):
+                continue
+            mutated = mutate_code(source, operator, occurrence)
+            if mutated is None or tree_of(mutated) in (None, honest):
+                continue
+            lines = difflib.unified_diff(source.splitlines(), mutated.splitlines(), lineterm="", n=0)
+            change = " | ".join(line for line in lines if not line.startswith(("---", "+++", "@@")))
+            yield Mutant(mutated, f"{start[0]}: {change}")
+
+
+Key = tuple[str, int]
+"""A code object's qualified name and first line: a fault moves neither."""
+
+
+def codes(source: str, path: str) -> dict[Key, CodeType]:
+    """All code objects of a module, its own among them."""
+    found: dict[Key, CodeType] = {}
+    waiting = [compile(source, path, "exec", dont_inherit=True)]
+    while waiting:
+        code = waiting.pop()
+        found[code.co_qualname, code.co_firstlineno] = code
+        waiting += [constant for constant in code.co_consts if isinstance(constant, CodeType)]
+    return found
+
+
+def put_in(path: str, source: str, honest: str) -> None:
+    """Give the faulty code to every function that the module has made, and run it anew where the fault is outside."""
+    absolute = str(Path(path).resolve())
+    faulty, right = codes(source, absolute), codes(honest, absolute)
+    functions = [each for each in gc.get_objects() if isinstance(each, FunctionType)]
+    for function in functions:
+        if function.__code__.co_filename == absolute:
+            code = function.__code__
+            function.__code__ = faulty[code.co_qualname, code.co_firstlineno]
+    outside = [key for key in right if key[0] == "<module>" and faulty[key] != right[key]]
+    if outside:  # a constant, a default: what other modules took from this one stays as it was
+        module = sys.modules[path.removesuffix(".py").replace("/", ".")]
+        exec(faulty[outside[0]], module.__dict__)
+
+
+WITHOUT = ("cacheprovider", "xdist", "unraisableexception", "threadexception", "faulthandler")
+"""Plugins of pytest that cost more than most tests here: two of them collect all garbage at the end."""
+
+
+def passes(tests: list[str]) -> bool:
+    """Whether the tests pass in this process."""
+    options = [option for plugin in WITHOUT for option in ("-p", f"no:{plugin}")]
+    return pytest.main(["-x", "-q", "--noconftest", "--tb=no", *options, *tests]) == 0
+
+
+def survives(path: str, source: str, honest: str, tests: list[str]) -> bool:
+    """Whether the tests pass with this source. A fault that does not end within its CPU time is noticed."""
+    child = os.fork()
+    if child == 0:
+        resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
+        put_in(path, source, honest)
+        os._exit(int(not passes(tests)))
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def quietly() -> Callable[..., None]:
+    """From now on standard output and errors, pytest's, go nowhere; what prints lines as before."""
+    out = os.fdopen(os.dup(1), "w")
+    silent = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(silent, 1)
+    os.dup2(silent, 2)
+
+    def report(*lines: str) -> None:
+        for line in lines:
+            print(line, file=out, flush=True)
+
+    return report
+
+
+def main() -> int:
+    """The table of modules, after each module's survivors."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("modules", nargs="*", help="default: all that have tests named for them")
+    parser.add_argument("--list", action="store_true", help="only count")
+    arguments = parser.parse_args()
+    sys.path.insert(0, os.getcwd())
+    quick = {"deadline": None, "derandomize": True, "database": None, "max_examples": 40, "phases": [Phase.generate]}
+    hypothesis.settings.register_profile("mutants", **quick)
+    hypothesis.settings.load_profile("mutants")
+    report = quietly()
+    tested: dict[str, list[str]] = tomllib.loads(Path("pyproject.toml").read_text())["tool"]["mutants"]["tests"]
+    rows = []
+    for path in arguments.modules or tested:
+        honest = Path(path).read_text()
+        faults, alive = list(mutants(honest)), []
+        if not arguments.list:
+            if not passes(tested[path]):  # which also loads for the forks what the tests need
+                sys.exit(f"{path}: its tests fail without a fault")
+            gc.freeze()  # a collection in a fork would copy every page
+            for fault in faults:
+                if survives(path, fault.source, honest, tested[path]):
+                    alive.append(fault)
+                    report(f"{path}:{fault.change}")
+        rows.append((path, len(faults), len(alive)))
+    report("| module | mutants | survivors |", "|---|---|---|")
+    report(*[f"| `{path}` | {count} | {left} |" for path, count, left in rows])
+    return int(any(left > MOST_SURVIVORS * count for _, count, left in rows))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
