@@ -1,21 +1,20 @@
-"""The final mark: hidden tests in the sandbox, math-verify against the reference answer, the letter of a choice.
+"""The final mark: hidden tests in the sandbox, the value against the reference answer's, the letter of a choice.
 
-Code is judged in the project's sandbox only. Mathematics is read by SymPy from what a model wrote, which can take for
-ever, so it runs in a worker process that is ended when it overruns.
+Code is judged in the project's sandbox only. Values are what a model wrote and may be too large to work out, so they
+are compared in a worker process that is ended when it has used up its processor time.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import re
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from typing import Any, Protocol
+from typing import Protocol
 
 from smc_decode.answers.extractors import boxed
+from smc_decode.answers.values import same
 from smc_decode.sandbox import Sandbox
+from smc_decode.workers.pool import TaskDied, TaskError, WorkerPool
 
 from .problems import Problem, PromptForm
 from .prompts import program_of
@@ -41,8 +40,7 @@ class Marking:
 
     def __init__(self, sandbox: Sandbox | None = None) -> None:
         self._sandbox = sandbox
-        self._judges: ProcessPoolExecutor | None = None
-        self._turn = asyncio.Lock()
+        self._made: WorkerPool | None = None
 
     async def mark(self, problem: Problem, texts: Sequence[str], form: PromptForm) -> list[bool]:
         """One mark a text. Raises MarkingError."""
@@ -76,36 +74,44 @@ class Marking:
         return verdict.status == "pass"
 
     async def _equal(self, reference: str, answer: str) -> bool:
-        async with self._turn:
-            if self._judges is None:
-                self._judges = ProcessPoolExecutor(1)
-            future = asyncio.get_running_loop().run_in_executor(self._judges, equal, reference, answer)
-            try:
-                return await asyncio.wait_for(future, MATH_SECONDS)
-            except (TimeoutError, BrokenProcessPool):
-                self.close()
-                return False
+        try:
+            return bool(await self._workers.acall("same", MATH_SECONDS, reference=reference, answer=answer))
+        except (TaskDied, TaskError):
+            return False
 
     def close(self) -> None:
-        """End the worker process, whatever it does."""
-        pool, self._judges = self._judges, None
-        if pool is not None:
-            for process in list((pool._processes or {}).values()):
-                with contextlib.suppress(OSError):
-                    process.kill()
-            pool.shutdown(wait=False, cancel_futures=True)
+        """End the worker processes, whatever they do. Idempotent."""
+        workers, self._made = self._made, None
+        if workers is not None:
+            workers.close()
+
+    @property
+    def _workers(self) -> WorkerPool:
+        if self._made is None:
+            self._made = WorkerPool(1)
+        return self._made
 
 
 def equal(reference: str, answer: str) -> bool:
-    """Whether math-verify finds the two LaTeX values equal. For a worker process: it sets alarms."""
-    from math_verify import parse, verify
-
-    gold: Any = parse(f"\\boxed{{{reference}}}")
-    given: Any = parse(f"\\boxed{{{answer}}}")
-    return bool(verify(gold, given))
+    """Whether two final answers say the same. What a model wrote is for a worker process: its value may be too large to
+    work out."""
+    return same(reference, answer)
 
 
 def letter(text: str) -> str:
-    """The choice that an answer names, or ''."""
-    match = re.fullmatch(r"\W*(?:\\text\s*\{)?\W*([A-Da-d])\b.*", text.strip(), re.DOTALL)
-    return match[1].upper() if match else ""
+    """The one choice that an answer names, or ''."""
+    bare = _LAYOUT.sub(" ", text)
+    alone = re.fullmatch(r"\W*([A-Da-d])\W*", bare)
+    if alone is not None:
+        return alone[1].upper()
+    named = {match[1] for match in _NAMED.finditer(bare)}
+    first = re.match(r"\s*[(\[*]?\s*([A-D])\s*(?:[).:\]*]|\s[-–—]|$)", bare)
+    first = first or re.match(r"\s*([A-D])\s+is\s+(?:the\s+)?(?:correct|right|answer|best)\b", bare)
+    if first is not None and not named:
+        named = {first[1]}
+    return named.pop().upper() if len(named) == 1 and not _SEVERAL.search(bare) else ""
+
+
+_LAYOUT = re.compile(r"\\[A-Za-z]+\s*|[{}$*]")
+_NAMED = re.compile(r"\b(?:answer|option|choice)s?\s*(?:is|:)?\s*[(\[]?\s*([A-D])\b", re.IGNORECASE)
+_SEVERAL = re.compile(r"\b[A-D]\s*[)\]]?\s*(?:,|/|and|or|&)\s*[(\[]?[A-D]\b")

@@ -1,4 +1,4 @@
-"""MATH500: competition mathematics, marked by math-verify against the reference answer.
+"""MATH500: competition mathematics, marked by its value against the reference answer.
 
 python -m benchmarks.math500 --methods base,best-of-n,smc --particles 16 --limit 20 --out results/math500.jsonl
 """

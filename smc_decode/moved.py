@@ -81,7 +81,7 @@ LIBRARY = MovedModules(
         "potentials.code_prefix": "potentials.code.program",
         "potentials.probes": "potentials.code.probes",
         "potentials.arithmetic": "potentials.mathematics.arithmetic",
-        "potentials.equalities": "potentials.mathematics.equalities",
+        "potentials.equalities": "notation.claims",
         "potentials.judges": "potentials.models.judges",
         "potentials.judge_models": "potentials.models.judge_models",
         "potentials.local_models": "potentials.models.local_models",

@@ -59,14 +59,16 @@ def pieces_of(tokenizer: Tokenizer, token_ids: Sequence[int]) -> list[str]:
 def legacy(tokens: Sequence[ScoredToken], offset: int, k: int) -> dict[str, Any]:
     """The ``logprobs`` of a completion: parallel lists. ``offset``: where the first token begins in the text.
 
-    The chosen token is among its alternatives, as with OpenAI, so there may be k + 1.
+    ``tokens`` are what each adds to the text, so that they join to it: a character of several tokens stands with the
+    last of them, and the others, like special tokens, are empty. The chosen token is among its alternatives, as with
+    OpenAI, so there may be k + 1.
     """
     offsets = []
     for token in tokens:
         offsets.append(offset)
         offset += len(token.piece)
     return {
-        "tokens": [token.text for token in tokens],
+        "tokens": [token.piece for token in tokens],
         "token_logprobs": [token.logprob for token in tokens],
         "top_logprobs": [_with_chosen(token, k) for token in tokens],
         "text_offset": offsets,
@@ -91,8 +93,8 @@ def chat(tokens: Sequence[ScoredToken], k: int) -> dict[str, Any]:
 def _with_chosen(token: ScoredToken, k: int) -> dict[str, float] | None:
     if token.logprob is None:
         return None
-    top = dict(token.top[:k])
-    top.setdefault(token.text, token.logprob)
+    top = {token.piece if name == token.text else name: logprob for name, logprob in token.top[:k]}
+    top.setdefault(token.piece, token.logprob)
     return top
 
 

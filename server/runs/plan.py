@@ -6,6 +6,7 @@ to give way to keep an ordinary client working is a warning in the answer.
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import secrets
 from collections.abc import Mapping, Sequence
@@ -200,7 +201,10 @@ class Planner:
         if self._catalogue is None:
             raise invalid("this server offers no rewards: leave smc.reward out", "smc.reward")
         request = RewardRequest(prompt.text, prompt.messages, local, prompt.continues)
-        potential = self._catalogue.build(choice.name, choice.params, reward_scale=config.reward_scale, request=request)
+        # params are a client's text, which may take long to read
+        potential = await asyncio.to_thread(
+            self._catalogue.build, choice.name, choice.params, reward_scale=config.reward_scale, request=request
+        )
         return await potential if inspect.isawaitable(potential) else potential
 
 

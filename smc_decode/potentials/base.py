@@ -38,7 +38,7 @@ class Prefix:
     """One prefix to be scored: generated tokens (without the prompt) and whether the sequence is complete.
 
     ``text`` is decoded at most once, and only if somebody asks for it. ``logprobs`` are the base-model
-    log-probabilities of the generated tokens where the run has them.
+    log-probabilities of the generated tokens where the run has them. ``lead``: what the message begins with already.
     """
 
     token_ids: tuple[int, ...]
@@ -47,13 +47,14 @@ class Prefix:
     prompt_text: str = ""
     logprobs: tuple[float, ...] | None = None
     decode: Callable[[Sequence[int]], str] | None = field(default=None, compare=False, repr=False)
+    lead: str = ""
 
     @cached_property
     def text(self) -> str:
-        """The generated text, special tokens left out."""
+        """The message: its beginning and the generated text, special tokens left out."""
         if self.decode is None:
             raise PotentialError("this reward reads text, but the engine has no tokenizer")
-        return self.decode(self.token_ids)
+        return self.lead + self.decode(self.token_ids)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,13 +107,15 @@ class RewardSource(Protocol):
     """A source of rewards r in [0, 1], batched and async. Subclass it and write :meth:`rewards`; the rest has defaults.
 
     A bad candidate scores 0; a failure of the source raises RewardFailure. ``prefixes`` False: only complete answers
-    can be judged (the potential is terminal). The others as for :class:`Potential`.
+    can be judged (the potential is terminal). ``reads_lead``: what was prefilled of the message is taken into account
+    here; else it comes with the prefix's text. The others as for :class:`Potential`.
     """
 
     name: str = ""
     prefixes: bool = True
     cacheable: bool = True
     needs_logprobs: bool = False
+    reads_lead: bool = False
     inexact: str | None = None
 
     @abstractmethod

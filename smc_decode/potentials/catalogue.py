@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from smc_decode.potentials.base import Potential, PotentialError, RewardFailure, RewardPotential, RewardSource
 from smc_decode.potentials.declaration import Context, Resources, close
+from smc_decode.potentials.lead import with_lead
 from smc_decode.potentials.offers import Offer, RewardInfo, read_offers, takes_code
 from smc_decode.potentials.options import RewardConfigError, RewardRequest, RewardRequestError, validate
 
@@ -92,7 +93,7 @@ class RewardCatalogue:
         options = validate(offer.kind.options, {**offer.options, **params}, where)
         context = self._context(name, request, where, depth)
         try:
-            return offer.kind.create(options, context)
+            return with_lead(offer.kind.create(options, context), request.lead)
         except RewardConfigError as error:
             raise RewardRequestError(f"reward {name!r} is not available here: {error}", named) from error
 

@@ -1,8 +1,10 @@
-"""Worker processes for what may hang or explode: each task has a time limit, and a worker that overruns is killed.
+"""Worker processes for what may hang or explode: each task has a limit of processor time, and a worker that overruns
+is ended.
 
 SymPy, regular expressions and schemas are run on text that a model or a client wrote, so they never run in the server's
 process. A worker that dies or overruns after it said that it is ready died of its task (:class:`TaskDied`: the
-candidate's fault); one that does not start is a failure of ours (RewardFailure).
+candidate's fault); one that does not start, or that a busy machine does not let work, is a failure of ours
+(RewardFailure). What other processes do never turns a right answer into a wrong one.
 """
 
 from __future__ import annotations
@@ -27,20 +29,24 @@ from smc_decode.potentials.base import RewardFailure
 from smc_decode.potentials.options import MissingExtra
 
 MODULES = {
+    "claims": (),
     "holds": ("sympy", "latex2sympy2_extended"),
-    "canonical": ("sympy", "math_verify"),
-    "schema": ("jsonschema", "referencing"),
-    "check_schema": ("jsonschema", "referencing"),
+    "canonical": ("mpmath",),
+    "same": ("mpmath",),
+    "json_answer": ("jsonschema", "referencing", "regex", "pydantic_core"),
+    "check_schema": ("jsonschema", "referencing", "regex", "pydantic_core"),
     "pattern": ("regex",),
 }
 TASKS = Path(__file__).with_name("tasks.py")
 START_SECONDS = 60.0
+WALL_FACTOR, WALL_SECONDS = 20.0, 60.0
+"""A task may take so many times its processor time, and at least so many seconds, by the clock on the wall."""
 MAX_ANSWER = 1 << 20
 _KEPT = ("PATH", "LANG", "LC_ALL", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "LD_LIBRARY_PATH")
 
 
 class TaskDied(Exception):
-    """The task took too long, or took the worker with it."""
+    """The task used up its processor time, or took the worker with it."""
 
 
 class TaskError(Exception):
@@ -65,7 +71,7 @@ class _Worker:
             raise RewardFailure(f"a worker process cannot be started: {error}") from error
         try:
             self._answer(START_SECONDS)
-        except TaskDied as error:
+        except (TaskDied, RewardFailure) as error:
             self.kill()
             raise RewardFailure("a worker process does not start") from error
 
@@ -91,7 +97,7 @@ class _Worker:
             self._process.stdin.flush()
         except OSError as error:
             raise TaskDied("the worker is gone") from error
-        answer = self._answer(seconds)
+        answer = self._answer(max(WALL_FACTOR * seconds, WALL_SECONDS))
         if "error" in answer:
             raise TaskError(str(answer["error"]))
         return answer["value"]
@@ -104,8 +110,10 @@ class _Worker:
         while not buffer.endswith(b"\n"):
             ready, _, _ = select.select([stdout], [], [], max(0.0, deadline - time.monotonic()))
             part = os.read(stdout.fileno(), 1 << 16) if ready else b""
+            if not ready:
+                raise RewardFailure("a worker process has had no time to work: the machine is too busy")
             if not part or len(buffer) > MAX_ANSWER:
-                raise TaskDied("it took too long" if not ready else "the worker ended")
+                raise TaskDied("it took too long, or too much memory")
             buffer += part
         answer: dict[str, Any] = json.loads(buffer)
         return answer
@@ -133,7 +141,10 @@ class WorkerPool:
         self._closed = False
 
     def call(self, task: str, seconds: float, **args: Any) -> Any:
-        """Run one task of ``workers.tasks``. Raises TaskDied, TaskError or RewardFailure."""
+        """Run one task of ``workers.tasks`` in at most ``seconds`` of processor time.
+
+        Raises TaskDied, TaskError or RewardFailure.
+        """
         with self._places:
             with self._lock:
                 if self._closed:

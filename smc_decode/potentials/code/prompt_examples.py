@@ -42,6 +42,7 @@ class PromptExampleOptions(CodeOptions):
 class SyntaxAndConfidence(RewardSource):
     """What is left without examples: is it Python so far, and how sure is the model of it?"""
 
+    reads_lead = True
     needs_logprobs = True
 
     def __init__(self, task: CodeTask, options: CodeOptions, *, name: str = "prompt_examples") -> None:

@@ -62,6 +62,8 @@ class StdinTestOptions(Options):
 class StdinTests(RewardSource):
     """The reward source. The cache may be shared."""
 
+    reads_lead = True
+
     def __init__(
         self,
         options: StdinTestOptions,

@@ -165,6 +165,8 @@ class Tally:
 class UnitTests(RewardSource):
     """The reward source. ``tests`` as ``Sandbox.run_assertions`` takes them. The cache may be shared."""
 
+    reads_lead = True
+
     def __init__(
         self,
         task: CodeTask,

@@ -1,16 +1,16 @@
 """The arithmetic checker: the share of the equalities in the worked steps that hold. Needs no weights.
 
-Plain arithmetic is worked out exactly here, with bounds on the size of numbers; LaTeX that is more than that
-goes to SymPy in a worker process. A claim that cannot be checked within the limits counts as one that does not
-hold (else a solution would gain by being too large to check); an equation with variables that is no identity
-claims nothing. Works on prefixes: a claim whose last number may still grow waits. r = held / claims; without
-claims r = ``empty``.
+The text is read and its plain arithmetic worked out exactly in a worker process (:mod:`smc_decode.notation.claims`);
+LaTeX that is more than that goes on to SymPy. A claim that cannot be checked within the limits counts as one that does
+not hold (else a solution would gain by being too large to check); an equation with variables that is no identity
+claims nothing. Works on prefixes: a claim whose last number may still grow waits. r = held / claims; without claims
+r = ``empty``.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import Field
@@ -18,20 +18,34 @@ from pydantic import Field
 from smc_decode.potentials.base import Prefix, Reward, RewardSource
 from smc_decode.potentials.cache import ContentCache, content_key, gather
 from smc_decode.potentials.declaration import Kind
-from smc_decode.potentials.mathematics.equalities import Equality, TooLarge, check, find_equalities
 from smc_decode.potentials.options import Finite, Options, Share
 from smc_decode.workers.pool import TaskDied, TaskError, WorkerPool
 
 Verdict = Literal["holds", "fails", "no claim"]
 
+READING_SECONDS = 10.0
+"""Processor time for one text; reading is linear in it, so none needs as much."""
+
 
 class ArithmeticOptions(Options):
-    """``empty``: the reward without any claim. ``timeout``: seconds for one claim. ``max_equalities``: so many are
-    looked at, from the first one on."""
+    """``empty``: the reward without any claim. ``timeout``: seconds of processor time for one claim.
+    ``max_equalities``: so many are looked at, from the first one on."""
 
     empty: Share = 0.5
     timeout: Finite = Field(1.0, gt=0, le=30)
     max_equalities: int = Field(100, ge=1, le=1000)
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    left: str
+    right: str
+    approximate: bool
+    outcome: str
+
+    @property
+    def content(self) -> tuple[str, str, bool]:
+        return self.left, self.right, self.approximate
 
 
 class Arithmetic(RewardSource):
@@ -51,24 +65,32 @@ class Arithmetic(RewardSource):
         self._workers = workers
 
     async def rewards(self, batch: Sequence[Prefix]) -> list[Reward]:
-        texts = [(prefix.text, prefix.finished) for prefix in batch]
-        limit = self.options.max_equalities
-        found = await asyncio.to_thread(lambda: [find_equalities(text, end, limit) for text, end in texts])
-        claims = list(dict.fromkeys(equality for equalities in found for equality in equalities))
-        keys = [content_key(claim, self.options.timeout) for claim in claims]
+        found = await gather(self._claims(prefix) for prefix in batch)
+        unread = list(dict.fromkeys(claim for claims in found for claim in claims or () if claim.outcome == "other"))
+        keys = [content_key(claim.content, self.options.timeout) for claim in unread]
 
         async def compute(missing: list[int]) -> list[Verdict]:
-            return await gather(self._verdict(claims[index]) for index in missing)
+            return await gather(self._verdict(unread[index]) for index in missing)
 
-        verdicts = dict(zip(claims, await self.cache.map(keys, compute), strict=True))
-        return [self._reward([(claim, verdicts[claim]) for claim in equalities]) for equalities in found]
+        verdicts = dict(zip(unread, await self.cache.map(keys, compute), strict=True))
+        return [
+            Reward(0.0, {"basis": "equalities", "note": "the text cannot be read within the limits"})
+            if claims is None
+            else self._reward([(claim, verdicts.get(claim, claim.outcome)) for claim in claims])
+            for claims in found
+        ]
 
-    async def _verdict(self, claim: Equality) -> Verdict:
-        if not claim.latex:
-            try:
-                return "holds" if check(claim) else "fails"
-            except TooLarge:
-                return "fails"
+    async def _claims(self, prefix: Prefix) -> list[_Claim] | None:
+        """The claims of one text; None: reading it took too much."""
+        try:
+            found = await self._workers.acall(
+                "claims", READING_SECONDS, text=prefix.text, finished=prefix.finished, limit=self.options.max_equalities
+            )
+        except (TaskDied, TaskError):
+            return None
+        return [_Claim(*each) for each in found]
+
+    async def _verdict(self, claim: _Claim) -> Verdict:
         try:
             answer = await self._workers.acall(
                 "holds", self.options.timeout, left=claim.left, right=claim.right, approximate=claim.approximate
@@ -79,7 +101,7 @@ class Arithmetic(RewardSource):
             return "fails" if "MemoryError" in str(error) else "no claim"
         return {"true": "holds", "false": "fails"}.get(answer, "no claim")  # type: ignore[return-value]
 
-    def _reward(self, judged: Sequence[tuple[Equality, Verdict]]) -> Reward:
+    def _reward(self, judged: Sequence[tuple[_Claim, str]]) -> Reward:
         claims = [(claim, verdict) for claim, verdict in judged if verdict != "no claim"]
         held = sum(verdict == "holds" for _, verdict in claims)
         detail: dict[str, Any] = {"basis": "equalities", "held": held, "total": len(claims)}

@@ -56,6 +56,8 @@ def read_weights(path: str, members: Sequence[str]) -> dict[str, float]:
 class Ensemble(RewardSource):
     """The reward source over ``members``: (source, weight)."""
 
+    reads_lead = True
+
     def __init__(
         self,
         members: Sequence[tuple[RewardSource, float]],

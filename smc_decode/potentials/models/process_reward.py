@@ -122,8 +122,8 @@ class ProcessReward(RewardSource):
 
     def _prompt(self, steps: Sequence[str], separator: str) -> str:
         if self.options.head == "value":
-            text = self.options.split.join(steps)
-            return fill(self.options.template, {"question": self._question, "steps": text}).partition(text)[0] + text
+            before = self.options.template.partition("{steps}")[0]
+            return fill(before, {"question": self._question}) + self.options.split.join(steps)
         text = "".join(step + separator for step in steps)
         return fill(self.options.template, {"question": self._question, "steps": text})
 

@@ -42,26 +42,29 @@ class RegularExpression(RewardSource):
 
     async def _reward(self, prefix: Prefix) -> Reward:
         options = self.options
-        text = prefix.text
-        if options.strip:
-            text = text.strip() if prefix.finished else text.lstrip()
         try:
             found = await self._workers.acall(
-                "pattern", options.timeout + 0.2, pattern=options.pattern, text=text,
-                search=options.match == "search", patience=options.timeout,
-            )  # fmt: skip
+                "pattern",
+                options.timeout + 0.2,
+                pattern=options.pattern,
+                text=prefix.text,
+                search=options.match == "search",
+                patience=options.timeout,
+                strip=options.strip,
+                finished=prefix.finished,
+            )
         except TaskDied:
             return Reward(0.0, {"basis": "regex", "match": "timeout"})
         except TaskError as error:
             if "TimeoutError" in str(error) or "MemoryError" in str(error):
                 return Reward(0.0, {"basis": "regex", "match": "timeout"})
             raise PotentialError(f"smc.reward.params.pattern is no pattern: {error}") from error
-        if found == "full":
-            # a longer text need not match any more, unless the match is only to be found
-            value = 1.0 if prefix.finished or options.match == "search" else options.pending
+        if found in ("full", "found"):
+            # a longer text need not match any more, unless what was found stays
+            value = 1.0 if prefix.finished or found == "found" else options.pending
         else:
             value = options.pending if found == "partial" and not prefix.finished else 0.0
-        return Reward(value, {"basis": "regex", "match": found})
+        return Reward(value, {"basis": "regex", "match": "full" if found == "found" else found})
 
 
 KIND = Kind(

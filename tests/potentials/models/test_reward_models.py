@@ -93,6 +93,18 @@ async def test_a_value_head_is_read_at_the_end_of_each_step():
     assert [text[-3:] for text in model.texts] == ["a 9", "b 5"]
 
 
+async def test_a_step_that_repeats_the_question_is_read_in_the_assistants_turn():
+    class ValueModel(StepModel):
+        async def classify_tokens(self, texts):
+            self.texts += texts
+            return [[[0.5]] for _ in texts]
+
+    model = ValueModel()
+    await values(prm(model, head="value"), "What is 2 + 2?\n\nFour.")
+    assert all(text.count("What is 2 + 2?") == 2 for text in model.texts)
+    assert [text.rpartition("assistant\n")[2] for text in model.texts] == ["What is 2 + 2?", "What is 2 + 2?\n\nFour."]
+
+
 async def test_a_model_that_scores_other_steps_fails():
     class Wrong(StepModel):
         async def classify_tokens(self, texts):

@@ -81,7 +81,7 @@ def test_what_is_no_schema_is_refused(workers, schema):
 
 
 async def test_remote_references_are_never_fetched(workers):
-    with pytest.raises(PotentialError, match=r"params\.schema.*remote"):
+    with pytest.raises(RewardRequestError, match=r"params\.schema.*remote"):
         await schema_reward(workers, "1", True, {"$ref": "http://127.0.0.1:9/schema.json"})
 
 
@@ -89,6 +89,37 @@ async def test_a_pattern_that_explodes_costs_a_bounded_time(workers):
     schema = {"type": "string", "pattern": "^(a+)+$"}
     source = JsonSchema(JsonSchemaOptions(schema=schema, timeout=0.3), workers)
     assert (await source.rewards([answer('"' + "a" * 40 + 'b"')]))[0].value == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize(
+    ("schema", "text", "expected"),
+    [
+        ({"multipleOf": 0.01}, "17.49", 1.0),
+        ({"multipleOf": 0.1}, "0.35", 0.3),
+        ({"multipleOf": 3}, "1e300", 0.3),
+        ({"type": "string", "pattern": r"^\p{Lu}\p{Ll}+$"}, '"Élan"', 1.0),
+        ({"type": "string", "pattern": r"^\p{Lu}"}, '"élan"', 0.3),
+        ({"type": "string", "pattern": r"^\d+$"}, '"12\\n"', 0.3),
+        ({"type": "string", "pattern": r"^\d+$"}, '"١٢"', 0.3),
+        ({"patternProperties": {r"^\p{L}$": {"type": "integer"}}, "additionalProperties": False}, '{"é": 1}', 1.0),
+        ({"patternProperties": {r"^\p{L}$": {"type": "integer"}}, "additionalProperties": False}, '{"1": 1}', 0.3),
+        ({"type": "string", "format": "date"}, '"2024-02-29"', 1.0),
+        ({"type": "string", "format": "date"}, '"2023-02-29"', 0.3),
+        ({"type": "string", "format": "uri"}, '"not a uri"', 0.3),
+        ({"type": "string", "format": "date-time"}, '"noon"', 0.3),
+    ],
+)
+async def test_keywords_mean_what_the_standard_says(workers, schema, text, expected):
+    assert await schema_reward(workers, text, True, schema) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("schema", "expected"), [({"type": "object"}, 0.3), ({"type": "string"}, 0.65)])
+async def test_an_answer_that_is_one_open_quote_is_judged(workers, schema, expected):
+    assert await schema_reward(workers, '"', False, schema) == pytest.approx(expected)
+
+
+async def test_a_number_of_many_digits_is_judged(workers):
+    assert await schema_reward(workers, "1" * 6000, True, {"type": "string"}) <= 0.3
 
 
 async def pattern_reward(workers, text, finished=True, **options):
@@ -106,6 +137,17 @@ async def test_a_prefix_that_can_still_match_is_pending(workers):
     assert await pattern_reward(workers, "2024-0", False, pattern=r"\d{4}-\d\d-\d\d") == 0.5
     assert await pattern_reward(workers, "2024-x", False, pattern=r"\d{4}-\d\d-\d\d") == 0.0
     assert await pattern_reward(workers, "12", False, pattern=r"\d+") == 0.5
+
+
+async def test_space_that_may_be_left_out_at_the_end_is_no_mismatch(workers):
+    assert await pattern_reward(workers, "up\n", False, pattern="up|down", strip=True) == 0.5
+    assert await pattern_reward(workers, "u\n", False, pattern="up|down", strip=True) == 0.0
+    assert await pattern_reward(workers, "up \n", True, pattern="up|down", strip=True) == 1.0
+
+
+async def test_what_is_found_at_the_end_only_is_not_found_for_good(workers):
+    assert await pattern_reward(workers, "so yes", False, pattern="yes$", match="search") == 0.5
+    assert await pattern_reward(workers, "so yes", True, pattern="yes$", match="search") == 1.0
 
 
 async def test_a_search_is_satisfied_once_it_has_found(workers):

@@ -155,10 +155,9 @@ async def test_logprobs_are_the_base_models(client: Client) -> None:
     reply = await post(client, logprobs=2, temperature=0.5, max_tokens=12)
     logprobs = reply["choices"][0]["logprobs"]
     text = reply["choices"][0]["text"]
-    assert "".join(t for t in logprobs["tokens"] if t not in ("\ufffd", "<|end|>")) == text
+    assert "".join(logprobs["tokens"]) == text
     for token, offset in zip(logprobs["tokens"], logprobs["text_offset"], strict=True):
-        if token not in ("\ufffd", "<|end|>"):
-            assert text[offset:].startswith(token)
+        assert text[offset:].startswith(token)
     for token, logprob, top in zip(*(logprobs[k] for k in ("tokens", "token_logprobs", "top_logprobs")), strict=True):
         assert top[token] == logprob
         assert 1 <= len(top) <= 3
@@ -185,6 +184,16 @@ async def test_echo_with_no_tokens_scores_the_prompt_without_smc(make_client: Ma
     assert first["logprobs"]["text_offset"] == [0, 1, 2, 3]
     assert second["text"] == "ab"
     assert reply["usage"] == {"prompt_tokens": 6, "completion_tokens": 0, "total_tokens": 6}
+
+
+async def test_the_tokens_of_logprobs_join_to_the_text_whatever_a_character_is_made_of(client: Client) -> None:
+    reply = await post(client, prompt="a é€ 🙂b", echo=True, max_tokens=0, logprobs=1)
+    choice = reply["choices"][0]
+    tokens, offsets = choice["logprobs"]["tokens"], choice["logprobs"]["text_offset"]
+    assert "".join(tokens) == choice["text"] == "a é€ 🙂b"
+    assert offsets == [len("".join(tokens[:index])) for index in range(len(tokens))]
+    tops = choice["logprobs"]["top_logprobs"]
+    assert all(token in top for token, top in zip(tokens[1:], tops[1:], strict=True))
 
 
 async def test_echo_with_tokens_has_the_prompts_logprobs_and_the_answers(client: Client) -> None:
