@@ -1,7 +1,7 @@
 # Two commands do everything: `make serve` and `make test`. `make` alone lists the rest.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup model serve test lint format conformance bench clean distclean
+.PHONY: help setup model serve test lint mutants format conformance bench clean distclean
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -37,6 +37,9 @@ lint: setup ## ruff check, ruff format --check, mypy
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
+
+mutants: setup ## break the code in small ways and see the tests fail; ARGS="smc_decode/laws/weights.py"
+	@$(PY) scripts/mutants.py $(ARGS)
 
 format: setup ## let ruff lay out and mend the code
 	$(PY) -m ruff check --fix .
