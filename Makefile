@@ -1,7 +1,7 @@
 # Two commands do everything: `make serve` and `make test`. `make` alone lists the rest.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup model serve test coverage lint format duplicates api wheel conformance bench clean distclean
+.PHONY: help setup model serve test coverage lint format duplicates api wheel mutants conformance bench clean distclean
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -50,6 +50,9 @@ api: setup ## what changed in the library's public names since the last tag
 
 wheel: setup ## build the wheel, install it alone, and try the library and the command there
 	@scripts/wheel.sh $(PY)
+
+mutants: setup ## break the code in small ways and see the tests fail; ARGS="smc_decode/laws/weights.py"
+	@$(PY) scripts/mutants.py $(ARGS)
 
 format: setup ## let ruff lay out and mend the code
 	$(PY) -m ruff check --fix .

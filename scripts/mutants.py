@@ -107,15 +107,21 @@ def codes(source: str, path: str) -> dict[Key, CodeType]:
     return found
 
 
-def put_in(path: str, source: str, honest: str) -> None:
-    """Give the faulty code to every function that the module has made, and run it anew where the fault is outside."""
+def made_by(path: str) -> list[FunctionType]:
+    """Every function that the module has made. To be asked before anything is frozen: what is, is not listed."""
+    gc.unfreeze()
+    absolute = str(Path(path).resolve())
+    functions = (each for each in gc.get_objects() if isinstance(each, FunctionType))
+    return [function for function in functions if function.__code__.co_filename == absolute]
+
+
+def put_in(path: str, source: str, honest: str, functions: list[FunctionType]) -> None:
+    """Give the faulty code to the module's functions, and run it anew where the fault is outside of them."""
     absolute = str(Path(path).resolve())
     faulty, right = codes(source, absolute), codes(honest, absolute)
-    functions = [each for each in gc.get_objects() if isinstance(each, FunctionType)]
     for function in functions:
-        if function.__code__.co_filename == absolute:
-            code = function.__code__
-            function.__code__ = faulty[code.co_qualname, code.co_firstlineno]
+        code = function.__code__
+        function.__code__ = faulty[code.co_qualname, code.co_firstlineno]
     outside = [key for key in right if key[0] == "<module>" and faulty[key] != right[key]]
     if outside:  # a constant, a default: what other modules took from this one stays as it was
         module = sys.modules[path.removesuffix(".py").replace("/", ".")]
@@ -132,12 +138,12 @@ def passes(tests: list[str]) -> bool:
     return pytest.main(["-x", "-q", "--noconftest", "--tb=no", *options, *tests]) == 0
 
 
-def survives(path: str, source: str, honest: str, tests: list[str]) -> bool:
+def survives(path: str, source: str, honest: str, functions: list[FunctionType], tests: list[str]) -> bool:
     """Whether the tests pass with this source. A fault that does not end within its CPU time is noticed."""
     child = os.fork()
     if child == 0:
         resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
-        put_in(path, source, honest)
+        put_in(path, source, honest, functions)
         os._exit(int(not passes(tests)))
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
@@ -175,9 +181,10 @@ def main() -> int:
         if not arguments.list:
             if not passes(tested[path]):  # which also loads for the forks what the tests need
                 sys.exit(f"{path}: its tests fail without a fault")
+            functions = made_by(path)
             gc.freeze()  # a collection in a fork would copy every page
             for fault in faults:
-                if survives(path, fault.source, honest, tested[path]):
+                if survives(path, fault.source, honest, functions, tested[path]):
                     alive.append(fault)
                     report(f"{path}:{fault.change}")
         rows.append((path, len(faults), len(alive)))

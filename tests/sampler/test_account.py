@@ -82,7 +82,7 @@ async def test_each_draw_is_in_the_part_of_the_account_that_it_was_for():
 async def test_a_population_that_is_never_resampled_was_drawn_drafted_or_taken_over():
     """Its tokens are what was drawn for particles, what drafts gave, and what became a particle of the rollouts."""
     model = MODELS["powered-no-eos-psi-1"]
-    for settings in ({}, {"first_pass": 1}, {"lookahead": {"rollouts": 1}}):
+    for settings in ({}, {"first_pass": 1}, {"lookahead": {"rollouts": 1, "recycle": False}}):
         config = config_of(model, ess_threshold=0.0, **settings)
         result = await sample(CountingEngine(model), (), potential_of(model), config, seed=2)
         tokens = sum(len(particle.token_ids) for particle in result.particles)

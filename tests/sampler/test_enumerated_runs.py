@@ -54,7 +54,7 @@ def gammas(model):
 
 async def check(model, **settings):
     z, masses, count = await expectations(model, **settings)
-    assert count >= 6
+    assert count >= 4
     assert z == pytest.approx(math.exp(model.log_z), rel=1e-10)
     assert masses == pytest.approx(gammas(model), rel=1e-10)
 
@@ -85,28 +85,22 @@ AT_ONCE = 1e-12
 LOOKAHEADS = {
     "one rollout of two particles": {"n_particles": 2, "lookahead": {"rollouts": 1, "early_stop": AT_ONCE}},
     "two rollouts of one particle": {"n_particles": 1, "lookahead": {"rollouts": 2, "early_stop": AT_ONCE}},
+    "one rollout, not reused, cold": {
+        "n_particles": 1,
+        "lookahead": {"rollouts": 1, "reuse": False, "temperature": 0.3, "early_stop": AT_ONCE},
+    },
 }
 
 
-MATCHED = [
-    pytest.param(
-        name,
-        marks=[pytest.mark.xfail(strict=True, reason="rollouts count without their m/q where tau is not 1/alpha")]
-        * name.endswith("unmatched"),
-    )
-    for name in TINY
-]
-
-
 @pytest.mark.parametrize("settings", LOOKAHEADS.values(), ids=LOOKAHEADS)
-@pytest.mark.parametrize("name", MATCHED)
+@pytest.mark.parametrize("name", TINY)
 async def test_rollouts_that_become_the_population_are_properly_weighted_and_carry_the_evidence(name, settings):
     """The weights of the anytime posterior, as a run that ends early returns them."""
     await check(TINY[name], **settings)
 
 
 @pytest.mark.parametrize("settings", LOOKAHEADS.values(), ids=LOOKAHEADS)
-@pytest.mark.parametrize("name", MATCHED)
+@pytest.mark.parametrize("name", TINY)
 async def test_the_anytime_posterior_weighs_answers_for_the_target(name, settings):
     """Its weights are normalised; times the evidence that the run ends with, they are gamma in expectation."""
     model, masses = TINY[name], defaultdict(float)
