@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from smc_decode.validation import problem_of
+
 from .problems import PromptForm
 
 
@@ -57,8 +59,7 @@ def make_settings(**values: Any) -> Settings:
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise SettingsError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        raise SettingsError(str(problem_of(error, Settings))) from None
 
 
 def read_recipe(path: Path, **overrides: Any) -> Settings:

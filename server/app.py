@@ -6,23 +6,29 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
-from server import page
+from server import errors, page
 from server.edge.admission import Admission
-from server.edge.auth import Gate, Keys
+from server.edge.auth import Keys
+from server.edge.gate import Gate
 from server.edge.limits import BodyLimit
 from server.edge.logs import RequestLog
-from server.openai import chat, completions, errors
-from server.openai import models as model_routes
+from server.edge.work import Work
+from server.openai import chat, completions, models
+from server.openai.operation import Operations
 from server.process import health
+from server.process.about import About
 from server.process.life import Lifecycle
+from server.process.loading import Loaded
 from server.process.version import VERSION
 from server.runs import routes as stored_runs
 from server.runs.metrics import Metrics
+from server.runs.plan import Planner
 from server.runs.presets import PresetBook
-from server.runs.services import Services
+from server.runs.runner import Runner
 from server.runs.store import Traces
+from server.runs.tracing import Spans
 from server.settings import PresetTable, ServerSettings
 from smc_decode.engines.base import Engine
 from smc_decode.engines.bundled_model import default_cache_dir
@@ -49,28 +55,33 @@ def create_app(
         ConfigError: settings or presets that cannot be used.
     """
     settings = settings or ServerSettings()
-    keys = keys or Keys({})
+    gate = Gate(keys or Keys({}), settings)
     admission = Admission(
         settings.particle_slots,
         settings.queue_length,
         requests_per_key=settings.requests_per_key,
         requests_per_minute=settings.requests_per_minute,
     )
-    lifecycle = Lifecycle(engine, admission, settings.drain_timeout_s)
+    work = Work(admission, settings.request_timeout_s)
+    lifecycle = Lifecycle(engine, admission, work, settings.drain_timeout_s)
     metrics = Metrics(admission, engine)
-    names = settings.served_model_name or (engine.info.model,)
-    trace_dir = settings.trace_dir or default_cache_dir() / "traces"
-    services = Services(
-        engine=engine,
-        catalogue=catalogue,
-        sandbox=sandbox,
-        settings=settings,
-        presets=PresetBook(presets or {}, settings.preset, names),
-        gate=Gate(keys, settings),
-        admission=admission,
-        lifecycle=lifecycle,
-        metrics=metrics,
-        traces=Traces(trace_dir, settings.trace_max_bytes),
+    book = PresetBook(presets or {}, settings.preset, settings.served_model_name or (engine.info.model,))
+    traces = Traces(settings.trace_dir or default_cache_dir() / "traces", settings.trace_max_bytes)
+    about = About(engine, catalogue, book, sandbox, gate.needs_key)
+    runner = Runner(
+        engine,
+        (metrics, Spans()),
+        traces,
+        side_by_side=settings.concurrent_prompts,
+        capacity=admission.capacity,
+    )
+    operations = Operations(
+        engine,
+        Planner(engine.info, catalogue, book, settings),
+        runner,
+        work,
+        max_prompts=settings.max_prompts,
+        keep_alive_s=settings.keep_alive_s,
     )
 
     @contextlib.asynccontextmanager
@@ -81,19 +92,28 @@ def create_app(
         finally:
             watch.cancel()
             await asyncio.gather(watch, return_exceptions=True)
-            if catalogue is not None:
-                await catalogue.aclose()
-            await engine.shutdown()
-            if sandbox is not None:
-                await asyncio.to_thread(sandbox.close)
+            await Loaded(engine, catalogue, sandbox).aclose()
 
     app = FastAPI(
-        title="smc-decode", version=VERSION, docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan
+        title="smc-decode",
+        version=VERSION,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        lifespan=lifespan,
+        dependencies=[Depends(gate.admit)],
     )
-    app.state.services = services
-    for module in (completions, chat, model_routes, stored_runs, health, page):
-        app.include_router(module.router)
+    app.state.about, app.state.admission, app.state.lifecycle = about, admission, lifecycle
+    for router in (
+        completions.router(operations),
+        chat.router(operations),
+        models.router(book, lifecycle.created, engine.info.max_model_len),
+        stored_runs.router(traces),
+        health.router(about, gate, lifecycle, metrics),
+        page.router,
+    ):
+        app.include_router(router)
     errors.install(app)
-    app.add_middleware(BodyLimit, limit=settings.max_body_bytes)
-    app.add_middleware(RequestLog, metrics=metrics)
+    app.add_middleware(BodyLimit, limit=settings.max_body_bytes, seconds=settings.receive_timeout_s)
+    app.add_middleware(RequestLog, count=metrics.request)
     return app

@@ -142,7 +142,7 @@ def rewards(
 ) -> None:
     """List the rewards, what they take, and which of them work here."""
     settings = _settings(config, {"server": {"allow_unsafe_exec": allow_unsafe_exec}})
-    from server.process.terminal import show_rewards
+    from server.process.shows import show_rewards
 
     try:
         show_rewards(settings, as_json)
@@ -157,7 +157,7 @@ def trace(
 ) -> None:
     """Show a run that was stored with smc.trace: its blocks, genealogy and answer."""
     settings = _settings(config, {})
-    from server.process.terminal import show_trace
+    from server.process.shows import show_trace
 
     try:
         show_trace(settings, run_id)
@@ -195,9 +195,9 @@ def doctor(config: ConfigOption = None) -> None:
 def config_show(config: ConfigOption = None) -> None:
     """Print the configuration in force, as TOML."""
     settings = _settings(config, {})
-    from server.process.terminal import as_toml
+    from server.process.shows import show_config
 
-    typer.echo(as_toml(settings.model_dump(mode="json", exclude_none=True)))
+    show_config(settings)
 
 
 def _engine(model: str | None, kind: str | None, remote: list[str] | None, length: int | None) -> dict[str, Any]:

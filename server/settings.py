@@ -1,6 +1,7 @@
 """What an operator can set: the ``[server]``, ``[engine]``, ``[presets.NAME]`` and ``[rewards.NAME]`` tables of TOML.
 
-The command line's options override the file. Nothing here is read or changed after the server has started.
+The command line's options override the environment (``SMC_DECODE_SERVER__PORT=9000``), and that the file. Nothing here
+is read or changed after the server has started.
 """
 
 from __future__ import annotations
@@ -12,10 +13,19 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+    TomlConfigSettingsSource,
+)
 
 from smc_decode.presets import DEFAULT_PRESET
+from smc_decode.validation import problem_of
 
 RewardFailurePolicy = Literal["fail", "keep", "floor"]
+_PREFIX = "SMC_DECODE_"
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -53,6 +63,10 @@ class ServerSettings(_Table):
     requests_per_minute: int = Field(0, ge=0)
     """Requests of one API key in a minute; 0: no limit."""
     max_body_bytes: int = Field(8 << 20, ge=1)
+    max_header_bytes: int = Field(32 << 10, ge=1024)
+    max_connections: int = Field(1024, ge=1)
+    receive_timeout_s: Seconds = 20.0
+    """Seconds that a client may take over a request's head, and that may pass without more of its body."""
     request_timeout_s: Seconds = 600.0
     default_max_tokens: int = Field(512, ge=1)
     """Used where neither the request nor its preset says; never more than what is left of the context."""
@@ -93,21 +107,44 @@ class Settings(_Table):
 
 
 def load_settings(path: Path | None, overrides: Mapping[str, Mapping[str, Any]] | None = None) -> Settings:
-    """The file's tables with ``overrides`` (table -> key -> value; None values are left out) on top.
+    """The configuration: ``overrides`` (table -> key -> value; None values are left out), on the environment's
+    ``SMC_DECODE_TABLE__KEY``, on the file's tables.
 
     Raises:
         ConfigError: the file is missing, is not TOML, or a key or value is not allowed.
     """
-    tables: dict[str, Any] = {} if path is None else _read(path)
-    for name, values in (overrides or {}).items():
-        table = tables.setdefault(name, {})
-        if not isinstance(table, dict):
-            raise ConfigError(f"{name} must be a table: write [{name}]")
-        table.update({key: value for key, value in values.items() if value is not None})
+    given = {
+        name: {key: value for key, value in values.items() if value is not None}
+        for name, values in (overrides or {}).items()
+    }
     try:
-        return Settings.model_validate(tables)
+        return _sources(path)(**given)
     except ValidationError as error:
-        raise ConfigError(_explain(error, path)) from None
+        where = "" if path is None else f" (in {path}, the environment or the command line)"
+        raise ConfigError(f"{problem_of(error, Settings)}{where}") from None
+    except SettingsError as error:
+        raise ConfigError(f"an environment variable {_PREFIX}*: {error}") from None
+
+
+def _sources(path: Path | None) -> type[Settings]:
+    class Sources(BaseSettings, Settings):
+        model_config = SettingsConfigDict(
+            extra="forbid", frozen=True, env_prefix=_PREFIX, env_nested_delimiter="__", env_ignore_empty=True
+        )
+
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,
+            file_secret_settings: PydanticBaseSettingsSource,
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            file = () if path is None else (_file(settings_cls, path),)
+            return (init_settings, env_settings, *file)
+
+    return Sources
 
 
 def is_loopback(host: str) -> bool:
@@ -120,20 +157,11 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _file(settings: type[BaseSettings], path: Path) -> TomlConfigSettingsSource:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        path.stat()  # the source takes a missing file for an empty one
+        return TomlConfigSettingsSource(settings, path)
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror or error}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not TOML: {error}") from None
-
-
-def _explain(error: ValidationError, path: Path | None) -> str:
-    first = error.errors(include_url=False, include_context=False)[0]
-    key = ".".join(str(part) for part in first["loc"])
-    where = "" if path is None else f" in {path}"
-    if first["type"] != "extra_forbidden":
-        return f"{key}{where}: {first['msg']}"
-    table: type[BaseModel] = ServerSettings if first["loc"][0] == "server" else Settings
-    return f"{key}{where} is unknown; allowed: {', '.join(sorted(table.model_fields))}"

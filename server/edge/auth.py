@@ -1,7 +1,7 @@
-"""API keys, and which hosts may be named while there are none.
+"""API keys. They are compared as digests in constant time, all of them at every request.
 
-Keys are compared as digests in constant time, all of them at every request. Without keys the server is on loopback
-only, and a request must name a loopback host: a web page that resolves its own name to 127.0.0.1 is refused.
+A key's owner is what limits and stored runs go by: a name that the operator wrote, or a digest of the key. It is never
+the key's place in a file, so that taking one key out gives nothing of its owner's to another.
 """
 
 from __future__ import annotations
@@ -9,20 +9,19 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from starlette.requests import HTTPConnection
-
-from server.openai.errors import invalid, unauthorised
-from server.settings import ConfigError, ServerSettings, is_loopback
+from server.settings import ConfigError, ServerSettings
 
 KEY_VARIABLE = "SMC_DECODE_API_KEY"
 ANONYMOUS = "anonymous"
+_DIGEST_NAME = re.compile(r"key-[0-9a-f]{16}")
 
 
 class Keys:
-    """The server's API keys by name. Without any, everyone is let in as ``anonymous``."""
+    """The server's API keys by their owners' names. Without any, everyone is let in as ``anonymous``."""
 
     def __init__(self, keys: Mapping[str, str]) -> None:
         self._digests = {name: _digest(key) for name, key in keys.items()}
@@ -40,67 +39,20 @@ class Keys:
         return found
 
 
-class Gate:
-    """Says who sends a request."""
-
-    def __init__(self, keys: Keys, settings: ServerSettings) -> None:
-        self._keys = keys
-        self._check_host = settings.is_loopback and not keys
-        self._hosts = {host.lower() for host in settings.allowed_hosts}
-        self._loopback = settings.is_loopback
-
-    @property
-    def needs_key(self) -> bool:
-        return bool(self._keys)
-
-    def identify(self, connection: HTTPConnection) -> str:
-        """The name of the request's key.
-
-        Raises APIError: 401 for a missing or unknown key; 400 for a host that this server is not.
-        """
-        self._refuse_foreign_host(connection)
-        if not self._keys:
-            return ANONYMOUS
-        scheme, _, key = connection.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not key.strip():
-            raise unauthorised("this server needs an API key: send the header 'Authorization: Bearer KEY'")
-        owner = self._keys.owner(key.strip())
-        if owner is None:
-            raise unauthorised("this API key is not known here: ask the server's operator for one")
-        return owner
-
-    def is_local(self, connection: HTTPConnection) -> bool:
-        """Whether the client can only be on this machine: loopback, and no proxy in between."""
-        proxied = any(name in connection.headers for name in ("forwarded", "x-forwarded-for", "x-real-ip"))
-        return self._loopback and not proxied
-
-    def _refuse_foreign_host(self, connection: HTTPConnection) -> None:
-        if not self._check_host:
-            return
-        host = connection.url.hostname or ""
-        if not is_loopback(host) and host.lower() not in self._hosts:
-            raise invalid(
-                f"this server does not answer for the host {host!r}: use 127.0.0.1, or let the operator add it to "
-                "allowed_hosts",
-                None,
-                "host_not_allowed",
-            )
-
-
 def read_keys(settings: ServerSettings, environ: Mapping[str, str] = os.environ) -> Keys:
-    """The keys of the file and of the environment variable, named for logs and limits.
+    """The keys of the file and of the environment variable.
 
     A file holds one key a line, ``KEY`` or ``NAME KEY``; ``#`` begins a comment. The variable holds keys separated
-    by commas. Raises ConfigError: the file cannot be read or holds no key; another address than loopback
-    without any key.
+    by commas. Raises ConfigError: the file cannot be read, holds no key, or a name or key twice; another address than
+    loopback without any key.
     """
     keys: dict[str, str] = {}
     if settings.api_key_file is not None:
-        keys.update(_keys_of_file(settings.api_key_file))
+        _add(keys, _lines(settings.api_key_file), f"api_key_file {settings.api_key_file}")
         if not keys:
             raise ConfigError(f"api_key_file {settings.api_key_file} holds no key: write one a line")
-    for number, key in enumerate(filter(None, map(str.strip, environ.get(KEY_VARIABLE, "").split(",")))):
-        keys[f"env-{number + 1}"] = key
+    spelled = filter(None, map(str.strip, environ.get(KEY_VARIABLE, "").split(",")))
+    _add(keys, ((f"key {number}", None, key) for number, key in enumerate(spelled, 1)), KEY_VARIABLE)
     if not keys and not settings.is_loopback:
         raise ConfigError(
             f"host {settings.host} can be reached from elsewhere, so API keys are needed: set {KEY_VARIABLE}, or "
@@ -109,20 +61,30 @@ def read_keys(settings: ServerSettings, environ: Mapping[str, str] = os.environ)
     return Keys(keys)
 
 
-def _keys_of_file(path: Path) -> dict[str, str]:
+def _lines(path: Path) -> Iterable[tuple[str, str | None, str]]:
+    """(place, owner's name if one is written, key) of each line."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read api_key_file {path}: {error}") from None
-    return dict(_named(number, line.split()) for number, line in enumerate(lines, 1) if _holds_key(line))
+    for number, line in enumerate(lines, 1):
+        words = line.split()
+        if not words or words[0].startswith("#"):
+            continue
+        yield f"line {number}", words[0] if len(words) > 1 else None, words[1] if len(words) > 1 else words[0]
 
 
-def _holds_key(line: str) -> bool:
-    return bool(line.strip()) and not line.strip().startswith("#")
-
-
-def _named(number: int, words: Sequence[str]) -> tuple[str, str]:
-    return (words[0], words[1]) if len(words) > 1 else (f"key-{number}", words[0])
+def _add(keys: dict[str, str], spelled: Iterable[tuple[str, str | None, str]], where: str) -> None:
+    for place, name, key in spelled:
+        if name == ANONYMOUS or (name is not None and _DIGEST_NAME.fullmatch(name)):
+            raise ConfigError(f"{where}, {place}: the name {name!r} is the server's own: take another")
+        owner = name or f"key-{_digest(key).hex()[:16]}"
+        if owner in keys and (name is not None or keys[owner] != key):
+            raise ConfigError(f"{where}, {place}: the name {owner!r} is there twice: owners need names of their own")
+        if name is not None and key in keys.values():
+            raise ConfigError(f"{where}, {place}: the key of {name!r} is another owner's too: give each their own")
+        if key not in keys.values():
+            keys[owner] = key
 
 
 def _digest(key: str) -> bytes:

@@ -7,12 +7,15 @@ import re
 import sys
 import time
 import uuid
+from collections.abc import Callable
 
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from server.runs.metrics import Metrics
 from server.settings import ServerSettings
+
+Count = Callable[[str, str, int, float], None]
+"""Told of each request's route, method, status and seconds."""
 
 _ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
 _log = structlog.get_logger("server.http")
@@ -23,9 +26,9 @@ _QUIET = frozenset({"/health", "/ready", "/metrics"})
 class RequestLog:
     """ASGI middleware: gives each request an id, and logs and counts its end."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, count: Count) -> None:
         self.app = app
-        self._metrics = metrics
+        self._count = count
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -50,8 +53,7 @@ class RequestLog:
             seconds = time.perf_counter() - began
             method = scope["method"] if scope["method"] in _METHODS else "other"
             route = getattr(scope.get("route"), "path", "unknown")
-            self._metrics.requests.labels(route, method, str(status)).inc()
-            self._metrics.request_seconds.labels(route).observe(seconds)
+            self._count(route, method, status, seconds)
             log = _log.debug if scope["path"] in _QUIET else _log.info
             log("request", method=scope["method"], path=scope["path"], status=status, seconds=round(seconds, 4))
 

@@ -10,31 +10,33 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from server.edge.gate import From
 from server.openai.body import parse
 from server.openai.logprobs import ScoredToken
 from server.openai.logprobs import chat as chat_logprobs
-from server.openai.operation import answer_request, check_logprobs
+from server.openai.operation import Operations
 from server.openai.protocol import ChatBody
 from server.openai.replies import Answer
 from server.openai.templates import chat_prompt
 from server.openai.tools import ToolParser, grammar_of
-from server.runs.plan import Plan, make_plan, read_orders
-from server.runs.services import services
-
-router = APIRouter()
+from server.runs.plan import Plan
 
 
-@router.post("/v1/chat/completions")
-async def chat_completions(request: Request) -> Response:
-    """OpenAI's chat completions, by SMC."""
-    served = services(request)
-    owner = served.gate.identify(request)
-    body = await parse(request, ChatBody)
-    orders = read_orders(served, body, grammar_of(body))
-    check_logprobs(served, body.top_logprobs, "top_logprobs")
-    prompt = await chat_prompt(served.engine, body)
-    plan = await make_plan(served, orders, prompt, local=served.gate.is_local(request))
-    return await answer_request(request, served, owner, body, orders, [plan], ChatFormat(body, prompt.token_ids))
+def router(operations: Operations) -> APIRouter:
+    """The route of chat completions."""
+    routes = APIRouter()
+
+    @routes.post("/v1/chat/completions")
+    async def chat_completions(request: Request, caller: From) -> Response:
+        """OpenAI's chat completions, by SMC."""
+        body = await parse(request, ChatBody)
+        grammar = grammar_of(body)
+        operations.check_logprobs(body.top_logprobs, "top_logprobs")
+        prompt = await chat_prompt(operations.engine, body)
+        plans = await operations.plan(caller, body, [prompt], grammar)
+        return await operations.answer(request, caller, body, plans, ChatFormat(body, prompt.token_ids))
+
+    return routes
 
 
 class ChatFormat:

@@ -10,39 +10,43 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
-from server.edge.disconnect import while_connected
+from server.edge.gate import Caller, From
+from server.errors import invalid
 from server.openai.body import parse
-from server.openai.errors import invalid
 from server.openai.logprobs import ScoredToken, legacy, pieces_of, scored_tokens
-from server.openai.operation import answer_request, check_logprobs
+from server.openai.operation import Operations
 from server.openai.protocol import CompletionBody
-from server.openai.replies import Answer
+from server.openai.replies import Answer, token_usage
+from server.openai.structured import only_form
 from server.openai.templates import completion_prompts
 from server.openai.tools import ToolParser
-from server.runs.batch import together, within_deadline
-from server.runs.plan import Plan, Prompt, make_plan, read_orders
-from server.runs.services import Services, services
-
-router = APIRouter()
+from server.runs.plan import Plan
+from server.runs.request import Prompt
+from server.runs.runner import together
+from smc_decode.engines.base import Engine
 
 _SCORED_SIDE_BY_SIDE = 8
 
 
-@router.post("/v1/completions")
-async def completions(request: Request) -> Response:
-    """OpenAI's legacy completions, by SMC."""
-    served = services(request)
-    owner = served.gate.identify(request)
-    body = await parse(request, CompletionBody)
-    orders = read_orders(served, body)
-    check_logprobs(served, body.logprobs, "logprobs")
-    prompts = await completion_prompts(served.engine, body, served.settings.max_prompts)
-    form = CompletionFormat(served, body)
-    if body.max_tokens == 0:
-        return await _score_only(request, served, owner, body, form, prompts)
-    local = served.gate.is_local(request)
-    plans = [await make_plan(served, orders, prompt, local=local) for prompt in prompts]
-    return await answer_request(request, served, owner, body, orders, plans, form)
+def router(operations: Operations) -> APIRouter:
+    """The route of completions."""
+    routes = APIRouter()
+
+    @routes.post("/v1/completions")
+    async def completions(request: Request, caller: From) -> Response:
+        """OpenAI's legacy completions, by SMC."""
+        body = await parse(request, CompletionBody)
+        grammar = only_form(body.wanted_forms())
+        operations.check_logprobs(body.logprobs, "logprobs")
+        prompts = await completion_prompts(operations.engine, body, operations.max_prompts)
+        form = CompletionFormat(operations.engine, body)
+        if body.max_tokens == 0:
+            operations.check(body)
+            return await _score_only(request, caller, operations, body, form, prompts)
+        plans = await operations.plan(caller, body, prompts, grammar)
+        return await operations.answer(request, caller, body, plans, form)
+
+    return routes
 
 
 class CompletionFormat:
@@ -50,8 +54,8 @@ class CompletionFormat:
 
     tools: ToolParser | None = None
 
-    def __init__(self, served: Services, body: CompletionBody) -> None:
-        self._services = served
+    def __init__(self, engine: Engine, body: CompletionBody) -> None:
+        self._engine = engine
         self._body = body
         self._head = {
             "id": f"cmpl-{uuid.uuid4().hex}",
@@ -74,7 +78,7 @@ class CompletionFormat:
 
     async def score_prompt(self, prompt: Prompt) -> None:
         """Score an echoed prompt under the base model."""
-        engine = self._services.engine
+        engine = self._engine
         if engine.tokenizer is None:
             raise invalid("this engine has no tokenizer, so that it cannot echo text", "echo")
         scores = await engine.score(prompt.token_ids, 0, top_logprobs=self._body.logprobs or 0)
@@ -154,8 +158,8 @@ class CompletionFormat:
 
 async def _score_only(
     request: Request,
-    served: Services,
-    owner: str,
+    caller: Caller,
+    operations: Operations,
     body: CompletionBody,
     form: CompletionFormat,
     prompts: Sequence[Prompt],
@@ -166,15 +170,13 @@ async def _score_only(
     if body.draws > 1:
         raise invalid("a prompt that is only scored has one choice: leave n out", "n")
 
-    async def work() -> None:
-        for start in range(0, len(prompts), _SCORED_SIDE_BY_SIDE):
+    async def score() -> None:
+        for start in range(0, len(prompts) if body.logprobs is not None else 0, _SCORED_SIDE_BY_SIDE):
             some = prompts[start : start + _SCORED_SIDE_BY_SIDE]
             await together([form.score_prompt(prompt) for prompt in some])
 
-    async with served.admission.enter(owner, min(len(prompts), _SCORED_SIDE_BY_SIDE)):
-        if body.logprobs is not None:
-            await while_connected(request, within_deadline(served, work()))
+    ticket = operations.work.enter(caller.owner, min(len(prompts), _SCORED_SIDE_BY_SIDE))
+    await operations.work.answer(request, ticket, score())
     total = sum(len(prompt.token_ids) for prompt in prompts)
-    usage = {"prompt_tokens": total, "completion_tokens": 0, "total_tokens": total}
     choices = [form.scored(index, prompt) for index, prompt in enumerate(prompts)]
-    return JSONResponse(form.response(choices, {"usage": usage}))
+    return JSONResponse(form.response(choices, {"usage": token_usage(total, 0)}))

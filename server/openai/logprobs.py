@@ -12,7 +12,7 @@ from typing import Any
 from server.openai.text import Detokenizer
 from smc_decode.engines.base import Tokenizer, TokenScore
 
-_LEAST = -9999.0  # JSON has no -inf; vLLM's value
+_MIN_LOGPROB = -9999.0  # JSON has no -inf; vLLM's value
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def chat(tokens: Sequence[ScoredToken], k: int) -> dict[str, Any]:
     def entry(text: str, logprob: float | None) -> dict[str, Any]:
         # A part of a character has bytes that are not known here.
         raw = None if "\ufffd" in text else list(text.encode())
-        return {"token": text, "logprob": _LEAST if logprob is None else logprob, "bytes": raw}
+        return {"token": text, "logprob": _MIN_LOGPROB if logprob is None else logprob, "bytes": raw}
 
     content = [
         {**entry(token.text, token.logprob), "top_logprobs": [entry(*pair) for pair in token.top[:k]]}
@@ -110,4 +110,4 @@ def _alternatives(score: TokenScore, text: str, alone: Callable[[int], str]) -> 
 
 
 def _finite(logprob: float) -> float:
-    return max(logprob, _LEAST)
+    return max(logprob, _MIN_LOGPROB)

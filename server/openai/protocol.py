@@ -1,55 +1,29 @@
 """The request bodies of OpenAI's completions and chat completions, and vLLM's extensions that its clients send.
 
 Every field has a stated behaviour (docs/api.md): honoured, accepted without effect, or refused where it is given
-another value than the one that means "nothing". Types are strict, as OpenAI's are: ``"n": "2"`` is an error.
+another value than the one that means "nothing".
 """
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-MAX_STOP = 4
+from server.openai.messages import Message, NamedTool, Prediction, Tool
+from server.openai.structured import ResponseFormat, StructuredFields
+from server.openai.types import Body, Int64, Label, Number, TokenId
 
-Number = Annotated[float, Field(allow_inf_nan=False)]
-TokenId = Annotated[int, Field(ge=0)]
-Int64 = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
-Label = Annotated[str, Field(max_length=512)]
-
-
-class Body(BaseModel):
-    """Base of all request parts: strict types, unknown fields refused, ``null`` means left out."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+MAX_STOP = 64
 
 
 class StreamOptions(Body):
     include_usage: bool | None = None
     include_obfuscation: bool | None = None  # without effect: the stream is not padded
-    continuous_usage_stats: Literal[False] | None = None
+    continuous_usage_stats: bool | None = None  # vLLM's: usage so far in every chunk
 
 
-class RewardChoice(Body):
-    """Which reward a request is guided by."""
-
-    name: str = Field(min_length=1)
-    params: dict[str, Any] = Field(default_factory=dict)
-    on_failure: Literal["fail", "keep", "floor"] | None = None
-    """What a failure of the reward itself does; None: what the operator set."""
-
-
-class SMCFields(Body):
-    """What ``smc`` may hold beside the fields of SMCConfig."""
-
-    preset: str | None = None
-    reward: RewardChoice | None = None
-    trace: bool = False
-    stream_mode: Literal["commit", "final"] = "commit"
-    stream_progress: bool = False
-
-
-class SamplingBody(Body):
+class SamplingBody(StructuredFields):
     """Fields that both operations share."""
 
     model: str
@@ -74,6 +48,10 @@ class SamplingBody(Body):
     ignore_eos: bool | None = None
     min_tokens: int | None = Field(None, ge=0)
     return_token_ids: bool | None = None
+    bad_words: list[Annotated[str, Field(min_length=1)]] | None = Field(None, max_length=128)
+    skip_special_tokens: bool | None = None
+    include_stop_str_in_output: bool | None = None
+    truncate_prompt_tokens: int | None = Field(None, ge=-1)
 
     smc: dict[str, Any] | None = None
 
@@ -89,6 +67,30 @@ class SamplingBody(Body):
     @property
     def include_usage(self) -> bool:
         return self.stream_options is not None and self.stream_options.include_usage is True
+
+    @property
+    def running_usage(self) -> bool:
+        return self.stream_options is not None and self.stream_options.continuous_usage_stats is True
+
+    @property
+    def limit(self) -> int | None:
+        """The most tokens of an answer that the request sets."""
+        return self.max_tokens or None
+
+    @property
+    def least_particles(self) -> int:
+        return 1
+
+    @model_validator(mode="after")
+    def _check_vllm(self) -> Self:
+        if self.skip_special_tokens is False:
+            raise ValueError(
+                "skip_special_tokens cannot be false: rewards and stop strings read the text without special tokens; "
+                "return_token_ids shows them"
+            )
+        if self.truncate_prompt_tokens == 0:
+            raise ValueError("truncate_prompt_tokens must be at least 1, or -1 for as many as fit")
+        return self
 
     @model_validator(mode="after")
     def _check_sampling(self) -> Self:
@@ -110,6 +112,10 @@ class CompletionBody(SamplingBody):
     logprobs: int | None = Field(None, ge=0, le=5)
     suffix: str | None = None
     add_special_tokens: bool | None = None
+
+    @property
+    def least_particles(self) -> int:
+        return self.best_of or 1
 
     @field_validator("prompt", mode="before")
     @classmethod
@@ -134,98 +140,6 @@ class CompletionBody(SamplingBody):
             raise ValueError("suffix is not supported: text cannot be inserted before it; leave it out")
         if self.max_tokens == 0 and not self.echo:
             raise ValueError("max_tokens 0 scores the prompt and needs echo: true; else give max_tokens of at least 1")
-        return self
-
-
-# ---- chat ------------------------------------------------------------------------------------------------------
-
-
-class TextPart(Body):
-    type: Literal["text"]
-    text: str
-
-
-class Prediction(Body):
-    type: Literal["content"]
-    content: str | Annotated[list[TextPart], Field(min_length=1)]
-
-
-class FunctionCall(Body):
-    name: str
-    arguments: str
-
-
-class ToolCall(Body):
-    id: str
-    type: Literal["function"] = "function"
-    function: FunctionCall
-
-
-class Message(BaseModel):
-    """One message. Content parts are checked one by one in ``templates.py``, so that the error names the part."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-    role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: str | list[dict[str, Any]] | None = None
-    name: str | None = None
-    tool_call_id: str | None = None
-    tool_calls: list[ToolCall] | None = None
-    refusal: str | None = None
-    reasoning_content: str | None = None
-    annotations: list[Any] | None = None
-    audio: None = None
-    function_call: None = None
-
-    @model_validator(mode="after")
-    def _check_message(self) -> Self:
-        if self.role == "tool" and self.tool_call_id is None:
-            raise ValueError("a tool message needs tool_call_id")
-        if self.role != "assistant" and (self.tool_calls is not None or self.refusal is not None):
-            raise ValueError("tool_calls and refusal belong to assistant messages")
-        if self.content is None and not self.tool_calls and self.refusal is None:
-            raise ValueError(f"a message of role {self.role} needs content")
-        return self
-
-
-class Function(Body):
-    name: str = Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")
-    description: str | None = None
-    parameters: dict[str, Any] | None = None
-    strict: bool | None = None
-
-
-class Tool(Body):
-    type: Literal["function"]
-    function: Function
-
-
-class NamedFunction(Body):
-    name: str
-
-
-class NamedTool(Body):
-    type: Literal["function"]
-    function: NamedFunction
-
-
-class JSONSchema(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, populate_by_name=True)
-
-    name: str = Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")
-    description: str | None = None
-    schema_: dict[str, Any] | None = Field(None, alias="schema")
-    strict: bool | None = None
-
-
-class ResponseFormat(Body):
-    type: Literal["text", "json_object", "json_schema"]
-    json_schema: JSONSchema | None = None
-
-    @model_validator(mode="after")
-    def _check_format(self) -> Self:
-        if (self.type == "json_schema") != (self.json_schema is not None):
-            raise ValueError("json_schema goes with type 'json_schema', and with no other")
         return self
 
 
@@ -264,6 +178,10 @@ class ChatBody(SamplingBody):
     chat_template_kwargs: dict[str, Any] | None = None
     add_generation_prompt: bool | None = None
     continue_final_message: bool | None = None
+
+    @property
+    def limit(self) -> int | None:
+        return self.max_completion_tokens if self.max_completion_tokens is not None else self.max_tokens
 
     @model_validator(mode="after")
     def _check_chat(self) -> Self:

@@ -6,13 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from server.openai.logprobs import ScoredToken, scored_tokens
-from server.openai.text import ShownText
-from server.runs.batch import Ended
+from server.openai.logprobs import ScoredToken
+from server.openai.scoring import score_answer
+from server.openai.text import ShownText, cut_at
 from server.runs.plan import Plan
-from server.runs.services import Services
+from server.runs.runner import Ended
 from server.runs.wire import plain, usage_json
+from smc_decode.engines.base import Engine
 from smc_decode.result import Particle, Usage
+
+_MAX_HEADER = 1000  # characters
 
 
 @dataclass(frozen=True)
@@ -59,29 +62,29 @@ def finish_reason(particle: Particle, stopped: bool) -> str:
     return "stop" if stopped or particle.finish_reason in ("eos", "stop") else "length"
 
 
-async def make_answer(services: Services, plan: Plan, particle: Particle, logprobs: int | None) -> Answer:
-    """The particle as text, with log-probabilities if ``logprobs`` (a number of alternatives) is set."""
-    tokenizer = services.engine.tokenizer
+async def make_answer(
+    engine: Engine, plan: Plan, particle: Particle, alternatives: int | None, *, keep_stop: bool = False
+) -> Answer:
+    """The particle as text, with log-probabilities if ``alternatives`` (how many beside each token) is set.
+
+    The text is the one that the sampler decoded; tokens are looked at one by one only for log-probabilities.
+    """
+    tokenizer = engine.tokenizer
     if tokenizer is None:
         return Answer(particle, "", finish_reason(particle, False), None, plan)
-    shown = ShownText(tokenizer.decode, plan.config.stop)
+    if alternatives is None and particle.text is not None:
+        # A particle that ended otherwise holds no stop string: the sampler has looked.
+        stop = plan.config.stop if particle.finish_reason == "stop" else ()
+        cut = cut_at(particle.text, stop, keep_stop=keep_stop)
+        return Answer(particle, particle.text[:cut], finish_reason(particle, cut is not None), None, plan)
+    shown = ShownText(tokenizer.decode, plan.config.stop, keep_stop=keep_stop)
     shown.end(particle.token_ids)
     tokens = None
-    if logprobs is not None:
-        tokens = within(await score(services, plan, particle.token_ids, 0, shown.pieces, logprobs), shown)
+    if alternatives is not None:
+        ids, carried = particle.token_ids, particle.logprobs
+        scored = await score_answer(engine, plan.prompt, ids, 0, shown.pieces, alternatives, carried)
+        tokens = within(scored, shown)
     return Answer(particle, shown.text, finish_reason(particle, shown.stopped), tokens, plan)
-
-
-async def score(
-    services: Services, plan: Plan, token_ids: Sequence[int], start: int, pieces: Sequence[str], logprobs: int
-) -> list[ScoredToken]:
-    """``token_ids[start:]`` of an answer under the base model."""
-    tokenizer = services.engine.tokenizer
-    if tokenizer is None or start >= len(token_ids):
-        return []
-    prompt = plan.prompt.token_ids
-    scores = await services.engine.score([*prompt, *token_ids], len(prompt) + start, top_logprobs=logprobs)
-    return scored_tokens(tokenizer, scores, pieces[start:])
 
 
 def within(tokens: Sequence[ScoredToken], shown: ShownText) -> list[ScoredToken]:
@@ -110,12 +113,18 @@ def usage(ended: Sequence[Ended]) -> dict[str, Any]:
     for each in ended:
         for name in usage_json(work):
             setattr(work, name, getattr(work, name) + getattr(each.result.usage, name))
-    return {
-        "prompt_tokens": prompt,
-        "completion_tokens": completion,
-        "total_tokens": prompt + completion,
-        "smc": usage_json(work),
-    }
+    return {**token_usage(prompt, completion), "smc": usage_json(work)}
+
+
+def token_usage(prompt: int, completion: int) -> dict[str, Any]:
+    """OpenAI's three numbers."""
+    return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
+
+
+def warning_headers(warnings: Sequence[str]) -> dict[str, str]:
+    """``X-SMC-Warning``: what ``smc.warnings`` says from the beginning, for clients that show no unknown fields."""
+    text = "; ".join(warnings).encode("ascii", "replace").decode()
+    return {"X-SMC-Warning": " ".join(text.split())[:_MAX_HEADER]} if text else {}
 
 
 def smc(ended: Sequence[Ended]) -> dict[str, Any]:
@@ -143,6 +152,7 @@ def _smc_of(ended: Ended) -> dict[str, Any]:
         "seed": ended.plan.seed,
         "stopped": result.stopped,
         "exact": result.exact,
+        "inexact": list(result.inexact),
         "trace_id": ended.trace_id,
         "warnings": list(ended.warnings),
     }

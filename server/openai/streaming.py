@@ -1,36 +1,29 @@
-"""Answers as server-sent events.
+"""Answers in pieces.
 
 Text is sent once every surviving particle agrees on it and nothing can change it any more (``stream_mode``
-``commit``), or at the end (``final``). Comments keep the connection alive from the first moment on.
+``commit``), or at the end (``final``).
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
-from sse_starlette import EventSourceResponse, JSONServerSentEvent, ServerSentEvent
-from starlette.types import Receive, Scope, Send
-
-from server.edge.admission import Ticket
-from server.openai.errors import translate
 from server.openai.logprobs import ScoredToken
-from server.openai.replies import Answer, Format, draws, finish_reason, score, smc, usage
+from server.openai.replies import Answer, Format, draws, finish_reason, smc, token_usage, usage
+from server.openai.scoring import score_answer
+from server.openai.sse import Emit, Produce
 from server.openai.text import ShownText
 from server.openai.tools import MARKERS, ToolParser
-from server.runs.batch import Batch, Ended, decoder, within_deadline
-from server.runs.plan import Plan
-from server.runs.services import Services
+from server.runs.plan import Plan, Plans
+from server.runs.request import Origin
+from server.runs.runner import Ended, Runner
 from server.runs.wire import event_json
+from smc_decode.engines.base import Engine
 from smc_decode.events import Committed, Event, Finished
 from smc_decode.result import Particle
-
-Emit = Callable[[Mapping[str, Any]], Awaitable[None]]
-
-_SEND_TIMEOUT = 60.0  # seconds that a client may leave its connection unread
-_AHEAD = 64  # chunks that may wait for a slow reader
 
 
 class StreamFormat(Format, Protocol):
@@ -57,102 +50,52 @@ class StreamFormat(Format, Protocol):
         ...
 
 
-class StreamedReply(EventSourceResponse):
-    """A stream whose ticket is given back whatever becomes of it."""
+@dataclass(frozen=True)
+class StreamOrder:
+    """What a request wants of its stream."""
 
-    def __init__(self, content: AsyncIterator[ServerSentEvent], ticket: Ticket, keep_alive_s: float) -> None:
-        super().__init__(
-            content,
-            ping=keep_alive_s,
-            ping_message_factory=lambda: ServerSentEvent(comment="keep-alive", sep="\n"),
-            sep="\n",
-            send_timeout=_SEND_TIMEOUT,
+    include_usage: bool = False
+    """A last chunk with the usage of all."""
+    running_usage: bool = False
+    """In every chunk, what was told so far."""
+    token_ids: bool = False
+    keep_stop: bool = False
+
+
+def produce(
+    engine: Engine, runner: Runner, plans: Plans, origin: Origin, form: StreamFormat, order: StreamOrder
+) -> Produce:
+    """Runs ``plans`` and emits chunks."""
+
+    async def work(emit: Emit) -> None:
+        writer = _Writer(engine, plans, form, order, emit)
+        await form.prepare(plans.runs)
+        await writer.open()
+        ended = await runner.run(
+            plans.runs, origin, store=plans.options.trace, on_event=writer.read, on_end=writer.close
         )
-        self._ticket = ticket
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await super().__call__(scope, receive, send)
-        finally:
-            self._ticket.close()
-
-
-def stream(
-    batch: Batch,
-    form: StreamFormat,
-    ticket: Ticket,
-    *,
-    mode: str,
-    progress: bool,
-    include_usage: bool,
-    return_token_ids: bool,
-) -> StreamedReply:
-    """The response that streams ``batch``'s answers."""
-    services = batch.services
-
-    async def produce(emit: Emit) -> None:
-        async with ticket:
-            writer = _Writer(services, batch, form, emit, mode, progress, return_token_ids)
-            await form.prepare(batch.plans)
-            await writer.open()
-            ended = await batch.run(writer.read, writer.close)
-        if include_usage:
+        if order.include_usage:
             await emit(form.chunk([], {"usage": usage(ended)}))
 
-    extra = {"usage": None} if include_usage else {}
-    events = _events(lambda emit: within_deadline(services, produce(emit)), extra)
-    return StreamedReply(events, ticket, services.settings.keep_alive_s)
-
-
-async def _events(
-    produce: Callable[[Emit], Awaitable[None]], extra: Mapping[str, Any]
-) -> AsyncIterator[ServerSentEvent]:
-    """What ``produce`` emits, then ``[DONE]``; an error of its is the last event before that."""
-    queue: asyncio.Queue[Mapping[str, Any] | None] = asyncio.Queue(_AHEAD)
-
-    async def work() -> None:
-        try:
-            await produce(queue.put)
-        except Exception as error:
-            await queue.put(translate(error).body)
-        await queue.put(None)
-
-    yield ServerSentEvent(comment="keep-alive", sep="\n")
-    task = asyncio.ensure_future(work())
-    try:
-        while (chunk := await queue.get()) is not None:
-            body = chunk if "error" in chunk else {**extra, **chunk}
-            yield JSONServerSentEvent(body, sep="\n")
-        yield ServerSentEvent("[DONE]", sep="\n")
-    finally:
-        task.cancel()
+    return work
 
 
 class _Writer:
     """Reads the runs' events and writes chunks."""
 
-    def __init__(
-        self,
-        services: Services,
-        batch: Batch,
-        form: StreamFormat,
-        emit: Emit,
-        mode: str,
-        progress: bool,
-        return_token_ids: bool,
-    ) -> None:
-        self._services = services
+    def __init__(self, engine: Engine, plans: Plans, form: StreamFormat, order: StreamOrder, emit: Emit) -> None:
+        self._engine = engine
         self._form = form
-        self._emit = emit
-        self._commits = mode == "commit"
-        self._progress = progress
-        self._choices = [
-            [
-                _Choice(services, plan, form, emit, index=sum(p.n for p in batch.plans[:i]) + j, ids=return_token_ids)
-                for j in range(plan.n)
-            ]
-            for i, plan in enumerate(batch.plans)
-        ]
+        self._options = plans.options
+        self._running_usage = order.running_usage
+        self._downstream = emit
+        self._prompt_tokens = sum(len(plan.prompt.token_ids) for plan in plans.runs)
+        self._choices: list[list[_Choice]] = []
+        count = 0
+        for plan in plans.runs:
+            indices = range(count, count + plan.n)
+            self._choices.append([_Choice(engine, plan, form, order, self._emit, index) for index in indices])
+            count += plan.n
 
     async def open(self) -> None:
         for choices in self._choices:
@@ -160,10 +103,11 @@ class _Writer:
                 await choice.open()
 
     async def read(self, index: int, event: Event) -> None:
-        if self._progress and not isinstance(event, Finished):
-            told = event_json(event, decoder(self._services))
+        if self._options.stream_progress and not isinstance(event, Finished):
+            tokenizer = self._engine.tokenizer
+            told = event_json(event, None if tokenizer is None else tokenizer.decode)
             await self._emit(self._form.chunk([], {"smc": {"progress": {"prompt": index, **told}}}))
-        if isinstance(event, Committed) and self._commits:
+        if isinstance(event, Committed) and self._options.stream_mode == "commit":
             for choice in self._choices[index]:
                 await choice.commit(event.token_ids)
 
@@ -174,29 +118,36 @@ class _Writer:
             numbers = {"smc": smc([ended])} if j == len(particles) - 1 else {}
             await choice.close(particle, numbers)
 
+    async def _emit(self, chunk: Mapping[str, Any]) -> None:
+        if self._running_usage:
+            told = sum(choice.told for choices in self._choices for choice in choices)
+            chunk = {**chunk, "usage": token_usage(self._prompt_tokens, told)}
+        await self._downstream(chunk)
+
 
 class _Choice:
     """One choice of the stream: what was sent of it."""
 
     def __init__(
-        self, services: Services, plan: Plan, form: StreamFormat, emit: Emit, *, index: int, ids: bool
+        self, engine: Engine, plan: Plan, form: StreamFormat, order: StreamOrder, emit: Emit, index: int
     ) -> None:
-        self._services = services
+        self._engine = engine
         self._plan = plan
         self._form = form
         self._emit = emit
         self._index = index
-        self._ids = ids
-        tokenizer = services.engine.tokenizer
+        self._ids = order.token_ids
+        tokenizer = engine.tokenizer
         markers = MARKERS if form.tools is not None else ()
         decode = (lambda _: "") if tokenizer is None else tokenizer.decode
-        self._shown = ShownText(decode, plan.config.stop, markers)
+        self._shown = ShownText(decode, plan.config.stop, markers, keep_stop=order.keep_stop)
         self._sent = ""
         self._kept = ""
         self._token_ids: tuple[int, ...] = ()
-        self._told = 0
         self._scored: deque[ScoredToken] = deque()
         self._offset = 0
+        self.told = 0
+        """Tokens that the client was told of."""
 
     async def open(self) -> None:
         chunk = self._form.opening(self._index, self._plan)
@@ -205,8 +156,8 @@ class _Choice:
 
     async def commit(self, token_ids: Sequence[int]) -> None:
         """Tokens that will not change any more."""
-        await self._score(tuple(token_ids))
         self._kept += self._shown.feed(token_ids)
+        await self._score(tuple(token_ids))
         tools = self._form.tools
         if tools is not None and tools.holds_back(self._sent + self._kept):
             return
@@ -221,8 +172,8 @@ class _Choice:
         """The finished particle: all that is left of it, and ``numbers`` on the last chunk."""
         if particle.token_ids[: len(self._token_ids)] != self._token_ids:
             raise RuntimeError("the answer does not continue what was committed")
-        await self._score(particle.token_ids)
         rest = self._kept + self._shown.end(particle.token_ids)
+        await self._score(particle.token_ids, particle.logprobs)
         offset = len(self._sent)
         self._sent += rest
         tokens = list(self._scored)
@@ -235,15 +186,13 @@ class _Choice:
             await self._send(chunk)
         await self._send({**last, **numbers})
 
-    async def _score(self, token_ids: tuple[int, ...]) -> None:
-        logprobs = self._form.logprobs
+    async def _score(self, token_ids: tuple[int, ...], carried: Sequence[float] = ()) -> None:
         start, self._token_ids = len(self._token_ids), token_ids
-        if logprobs is None or start >= len(token_ids):
-            return
-        pieces = ShownText(self._services.engine.tokenizer.decode) if self._services.engine.tokenizer else None
-        if pieces is not None:
-            pieces.end(token_ids)
-            self._scored += await score(self._services, self._plan, token_ids, start, pieces.pieces, logprobs)
+        alternatives = self._form.logprobs
+        if alternatives is not None:
+            prompt, pieces = self._plan.prompt, self._shown.pieces
+            scored = await score_answer(self._engine, prompt, token_ids, start, pieces, alternatives, carried)
+            self._scored += scored
 
     def _tokens_up_to(self, length: int, begun: bool = False) -> list[ScoredToken]:
         """Scored tokens whose text ends (``begun``: begins) within the first ``length`` characters."""
@@ -257,7 +206,8 @@ class _Choice:
         return taken
 
     async def _send(self, chunk: dict[str, Any]) -> None:
-        if self._ids and chunk["choices"]:
-            chunk["choices"][0]["token_ids"] = list(self._token_ids[self._told :])
-            self._told = len(self._token_ids)
+        if chunk["choices"]:
+            if self._ids:
+                chunk["choices"][0]["token_ids"] = list(self._token_ids[self.told :])
+            self.told = len(self._token_ids)
         await self._emit(chunk)

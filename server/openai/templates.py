@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from server.openai.errors import APIError, invalid
-from server.openai.protocol import ChatBody, CompletionBody, Message
-from server.runs.plan import Prompt
+from server.errors import APIError, invalid
+from server.openai.messages import Message
+from server.openai.protocol import ChatBody, CompletionBody, SamplingBody
+from server.runs.request import Prompt
 from smc_decode.engines.base import Engine, Tokenizer
 
 # Arguments of the renderer itself: a client may set the template's variables, not these.
@@ -37,7 +39,11 @@ _LONG = 20_000  # characters beyond which tokenising leaves the event loop
 
 
 async def completion_prompts(engine: Engine, body: CompletionBody, limit: int) -> list[Prompt]:
-    """The prompts of a completion request, in order. Raises APIError (400)."""
+    """The prompts of a completion request, in order; ``limit``: how many there may be. Raises APIError (400)."""
+    return [_truncated(engine, body, prompt) for prompt in await _completion_prompts(engine, body, limit)]
+
+
+async def _completion_prompts(engine: Engine, body: CompletionBody, limit: int) -> list[Prompt]:
     given = body.prompt
     if isinstance(given, str):
         return [await _text_prompt(engine, body, given, "prompt")]
@@ -68,8 +74,22 @@ async def chat_prompt(engine: Engine, body: ChatBody) -> Prompt:
         raise invalid("this model's chat template has no place for tools: leave tools out", "tools", "unsupported")
     if not token_ids:
         raise invalid("the messages make an empty prompt", "messages", "empty_prompt")
-    text = tokenizer.decode(token_ids)
-    return Prompt(tuple(token_ids), text, messages, "messages")
+    continues = bool(body.continue_final_message)
+    return _truncated(
+        engine, body, Prompt(tuple(token_ids), None, messages, "messages", tokenizer.decode, continues=continues)
+    )
+
+
+def _truncated(engine: Engine, body: SamplingBody, prompt: Prompt) -> Prompt:
+    """The prompt's last ``truncate_prompt_tokens`` tokens; -1: as many as the context holds beside ``max_tokens``."""
+    most = body.truncate_prompt_tokens
+    context = engine.info.max_model_len
+    if most == -1:
+        most = None if context is None else max(1, context - (body.limit or 1))
+    if most is None or len(prompt.token_ids) <= most:
+        return prompt
+    decode = None if engine.tokenizer is None else engine.tokenizer.decode
+    return replace(prompt, token_ids=prompt.token_ids[-most:], written=None, decode=decode)
 
 
 def _template_arguments(body: ChatBody) -> dict[str, Any]:
@@ -174,11 +194,11 @@ def _token_prompt(engine: Engine, token_ids: Sequence[int], name: str) -> Prompt
     if not token_ids:
         raise invalid(f"{name} holds no tokens", name, "empty_prompt")
     size = engine.info.vocab_size
-    for token_id in token_ids:
-        if token_id >= size:
-            raise invalid(f"{name}: token {token_id} is outside the model's vocabulary of {size}", name)
-    text = "" if engine.tokenizer is None else engine.tokenizer.decode(token_ids)
-    return Prompt(tuple(token_ids), text, None, name)
+    largest = max(token_ids)
+    if largest >= size:
+        raise invalid(f"{name}: token {largest} is outside the model's vocabulary of {size}", name)
+    decode = None if engine.tokenizer is None else engine.tokenizer.decode
+    return Prompt(tuple(token_ids), None, None, name, decode)
 
 
 def _tokenizer(engine: Engine, name: str) -> Tokenizer:

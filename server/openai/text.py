@@ -18,6 +18,8 @@ class Detokenizer:
 
     The window of the last few tokens is decoded with and without the new one (as text-generation servers do), so
     that pieces join to the text of the whole; a token that completes no character has the piece ``""``.
+    ``tokenizers.decoders.DecodeStream`` does the same, but only for that library's own tokenizers: an engine here need
+    only have ``decode``.
     """
 
     def __init__(self, decode: Decode) -> None:
@@ -25,33 +27,38 @@ class Detokenizer:
         self._token_ids: list[int] = []
         self._prefix = 0
         self._read = 0
+        self._before = ""
 
     def push(self, token_id: int) -> str:
         """The text that this token adds."""
         self._token_ids.append(token_id)
-        before = self._decode(self._token_ids[self._prefix : self._read])
         after = self._decode(self._token_ids[self._prefix :])
-        if len(after) <= len(before) or after.endswith(_INCOMPLETE):
+        if len(after) <= len(self._before) or after.endswith(_INCOMPLETE):
             return ""
+        new = after[len(self._before) :]
         self._prefix, self._read = self._read, len(self._token_ids)
-        return after[len(before) :]
+        self._before = self._decode(self._token_ids[self._prefix :])
+        return new
 
     def rest(self) -> str:
         """What the incomplete ending decodes to, now that nothing will complete it."""
-        before = self._decode(self._token_ids[self._prefix : self._read])
-        return self._decode(self._token_ids[self._prefix :])[len(before) :]
+        return self._decode(self._token_ids[self._prefix :])[len(self._before) :]
 
 
 class ShownText:
     """The part of a growing answer that may be shown: complete characters, before any stop string.
 
     ``markers``: like stop strings, but what follows is kept back only, for the reader who parses it (tool calls).
+    ``keep_stop``: the stop string itself is shown.
     """
 
-    def __init__(self, decode: Decode, stop: Sequence[str] = (), markers: Sequence[str] = ()) -> None:
+    def __init__(
+        self, decode: Decode, stop: Sequence[str] = (), markers: Sequence[str] = (), *, keep_stop: bool = False
+    ) -> None:
         self._detokenizer = Detokenizer(decode)
         self._stop = tuple(stop)
-        self._holds = (*stop, *markers)
+        self._keep_stop = keep_stop
+        self._holds = tuple(markers) if keep_stop else (*stop, *markers)
         self._markers = tuple(markers)
         self._seen = 0
         self._scanned = 0
@@ -89,7 +96,7 @@ class ShownText:
         if self.stopped or not piece:
             return
         self.text += piece
-        cut = first_of(self.text, self._stop, self._scanned)
+        cut = cut_at(self.text, self._stop, self._scanned, keep_stop=self._keep_stop)
         if cut is not None:
             self.text, self.stopped = self.text[:cut], True
         longest = max((len(stop) for stop in self._stop), default=0)
@@ -107,6 +114,14 @@ class ShownText:
         new = self.text[self.shown : length]
         self.shown = max(self.shown, length)
         return new
+
+
+def cut_at(text: str, stop: Sequence[str], start: int = 0, *, keep_stop: bool = False) -> int | None:
+    """Where ``text`` ends for its reader: before the earliest stop string, or behind it; None where it holds none."""
+    if not keep_stop:
+        return first_of(text, stop, start)
+    ends = [at + len(string) for string in stop if (at := text.find(string, start)) >= 0]
+    return min(ends, default=None)
 
 
 def first_of(text: str, strings: Sequence[str], start: int = 0) -> int | None:

@@ -14,8 +14,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from server.openai.errors import invalid
-from server.openai.protocol import ChatBody, NamedTool
+from server.openai.messages import NamedTool
+from server.openai.protocol import ChatBody
+from server.openai.structured import only_form, response_form
 
 MARKERS = ("<tool_call>", "[TOOL_CALLS]")
 
@@ -96,17 +97,15 @@ class ToolParser:
 
 
 def grammar_of(body: ChatBody) -> dict[str, Any] | None:
-    """The grammar that ``response_format`` or a forced tool choice asks for. Raises APIError (400) for both at once."""
+    """The grammar that a form field or a forced tool choice asks for. Raises APIError (400) for several at once."""
+    forms = body.wanted_forms()
+    form = response_form(body.response_format)
+    if form is not None:
+        forms.append(("response_format", form))
     forced = _forced_schema(body)
-    form = body.response_format
-    if form is None or form.type == "text":
-        return None if forced is None else {"json_schema": forced}
     if forced is not None:
-        raise invalid("response_format and a forced tool_choice exclude each other: leave one out", "response_format")
-    if form.type == "json_object":
-        return {"json_object": True}
-    schema = form.json_schema.schema_ if form.json_schema is not None else None
-    return {"json_object": True} if schema is None else {"json_schema": schema}
+        forms.append(("a forced tool_choice", {"json_schema": forced}))
+    return only_form(forms)
 
 
 def _forced_schema(body: ChatBody) -> dict[str, Any] | None:

@@ -10,6 +10,8 @@ from importlib import resources
 from fastapi import APIRouter
 from starlette.responses import HTMLResponse
 
+from server.edge.gate import open_to_all
+
 router = APIRouter()
 
 _HTML = resources.files(__name__).joinpath("index.html").read_text(encoding="utf-8")
@@ -34,6 +36,7 @@ _HEADERS = {
 
 
 @router.get("/")
+@open_to_all
 async def page() -> HTMLResponse:
     """The page. It holds nothing of this server: what it shows comes from the API, with the reader's key."""
     return HTMLResponse(_HTML, headers=_HEADERS)

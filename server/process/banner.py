@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 
-from server.process.health import describe
-from server.runs.services import Services
+from server.process.about import About
 
 
-def banner(served: Services, host: str, port: int) -> str:
+def banner(about: About, host: str, port: int) -> str:
     """Version, model, engine, rewards, sandbox, addresses, and a line to paste."""
-    told = describe(served)
+    told = about.describe()
     shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host
     base = f"http://{f'[{shown}]' if ':' in shown else shown}:{port}"
     context = told["engine"]["max_model_len"]
@@ -22,7 +21,7 @@ def banner(served: Services, host: str, port: int) -> str:
     replicas = [each["url"] + ("" if each["up"] else " (down)") for each in told["engine"].get("replicas", ())]
     sandbox = "none: code is not run" if told["sandbox"] is None else told["sandbox"]["tier"]
     body = {"model": told["model"], "messages": [{"role": "user", "content": "Say hello."}]}
-    key = " -H 'Authorization: Bearer KEY'" if served.gate.needs_key else ""
+    key = " -H 'Authorization: Bearer KEY'" if about.needs_key else ""
     curl = f"curl {base}/v1/chat/completions -H 'Content-Type: application/json'{key} -d '{json.dumps(body)}'"
     lines = {
         "smc-decode": told["version"],

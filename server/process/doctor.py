@@ -67,7 +67,7 @@ def _model(settings: Settings) -> Finding:
 
 
 def _sandbox(settings: Settings) -> Finding:
-    from server.process.serving import open_sandbox
+    from server.process.loading import open_sandbox
 
     sandbox = open_sandbox(settings)
     if sandbox is None:
@@ -77,7 +77,7 @@ def _sandbox(settings: Settings) -> Finding:
 
 
 def _rewards(settings: Settings) -> Finding:
-    from server.process.serving import open_catalogue
+    from server.process.loading import open_catalogue
 
     names = open_catalogue(settings, None, None).names
     return True, ", ".join(names)

@@ -14,6 +14,7 @@ from server.process.hub import check_model
 from server.settings import ConfigError
 from smc_decode.engines.base import Engine, EngineError
 from smc_decode.engines.bundled_model import BUNDLED_MODEL, ModelError, resolve_model
+from smc_decode.validation import problem_of
 
 KINDS = ("vllm", "remote")
 
@@ -87,7 +88,6 @@ def _settings(cls: Any, options: Mapping[str, Any]) -> Any:
     try:
         return cls(**options)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise ConfigError(f"engine.{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        raise ConfigError(str(problem_of(error, cls, "engine"))) from None
     except (TypeError, ValueError) as error:
         raise ConfigError(f"[engine]: {error}") from None

@@ -4,32 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from collections.abc import Callable
 
 import structlog
 
 from server.edge.admission import Admission
-from server.openai.errors import unavailable
+from server.edge.work import Work
 from smc_decode.engines.base import Engine, EngineError
 
 _POLL = 2.0  # seconds between looks at the engine
 _PATIENCE = 10.0  # seconds that one look may take
-T = TypeVar("T")
 _log = structlog.get_logger("server.process.life")
 
 
 class Lifecycle:
     """Watches the engine, and drains the server when it is told to stop."""
 
-    def __init__(self, engine: Engine, admission: Admission, drain_timeout_s: float) -> None:
+    def __init__(self, engine: Engine, admission: Admission, work: Work, drain_timeout_s: float) -> None:
         self._engine = engine
         self._admission = admission
+        self._work = work
         self._drain_timeout_s = drain_timeout_s
         self.created = int(time.time())
         self.engine_fault: str | None = None
-        self._work: set[asyncio.Future[Any]] = set()
-        self._aborted = False
 
     @property
     def draining(self) -> bool:
@@ -66,26 +63,9 @@ class Lifecycle:
                 if on_death is not None:
                     on_death()
 
-    async def until_aborted(self, work: Awaitable[T]) -> T:
-        """The result of a request's ``work``. Raises APIError (503) when the server stops before it is done."""
-        task = asyncio.ensure_future(work)
-        self._work.add(task)
-        try:
-            return await task
-        except asyncio.CancelledError:
-            current = asyncio.current_task()
-            if self._aborted and current is not None and not current.cancelling():
-                raise unavailable("the server was stopped during this request", "server_stopped", 10.0) from None
-            raise
-        finally:
-            self._work.discard(task)
-            task.cancel()
-
     def abort(self) -> None:
         """End all work that is going on; its clients are told."""
-        self._admission.draining = self._aborted = True
-        for task in self._work:
-            task.cancel()
+        self._work.abort()
 
     async def drain(self) -> bool:
         """Take no more requests and wait for those that are in; those that take too long are ended (False)."""
@@ -93,6 +73,6 @@ class Lifecycle:
             await asyncio.wait_for(self._admission.drain(), self._drain_timeout_s)
         except TimeoutError:
             _log.warning("drain timed out", running=self._admission.running, waiting=self._admission.waiting)
-            self.abort()
+            self._work.abort()
             return False
         return True

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 import sys
 from collections.abc import Callable
@@ -15,15 +14,12 @@ from rich.console import Console
 from server.app import create_app
 from server.edge.auth import read_keys
 from server.edge.logs import configure_logging
+from server.process.about import About
 from server.process.banner import banner
-from server.process.engines import build_engine, model_name
+from server.process.connections import protocol
 from server.process.life import Lifecycle
-from server.runs.presets import PresetBook
-from server.runs.services import Services
+from server.process.loading import load
 from server.settings import ConfigError, Settings
-from smc_decode.potentials.catalogue import RewardCatalogue
-from smc_decode.potentials.options import RewardConfigError
-from smc_decode.sandbox import Sandbox, SandboxUnavailable
 
 _GRACE = 5  # seconds that connections have to close once no request is left
 
@@ -74,46 +70,36 @@ async def serve(settings: Settings, listener: socket.socket) -> int:
     configure_logging(settings.server)
     console = Console(stderr=True)
     keys = read_keys(settings.server)
-    check(settings)
-    sandbox = await asyncio.to_thread(open_sandbox, settings)
-    async with contextlib.AsyncExitStack() as stack:
-        if sandbox is not None:
-            stack.callback(sandbox.close)
-        if not console.is_terminal:
-            console.print("loading the engine and its model", highlight=False)
-        with console.status("loading the engine and its model"):
-            engine = await build_engine(settings.engine)
-        stack.push_async_callback(engine.shutdown)
-        catalogue = open_catalogue(settings, sandbox, engine)
-        stack.push_async_callback(catalogue.aclose)
-        await load_reward_models(catalogue, console)
-        names = settings.server.served_model_name or tuple(filter(None, [model_name(settings.engine)]))
-        server_settings = settings.server.model_copy(update={"served_model_name": names})
-        died: list[Callable[[], None]] = []
+    loaded = await load(settings, console)
+    died: list[Callable[[], None]] = []
+    try:
         app = create_app(
-            engine,
-            catalogue,
-            server_settings,
+            loaded.engine,
+            loaded.catalogue,
+            settings.server.model_copy(update={"served_model_name": loaded.names(settings)}),
             presets=settings.presets,
             keys=keys,
-            sandbox=sandbox,
+            sandbox=loaded.sandbox,
             on_engine_death=(lambda: died[0]()) if settings.server.exit_on_engine_death else None,
         )
-        stack.pop_all()  # the application shuts them down from here on
-    services: Services = app.state.services
+    except BaseException:
+        await loaded.aclose()  # a made application does that when it ends
+        raise
     config = uvicorn.Config(
         app,
         log_config=None,
         access_log=False,
         lifespan="on",
+        http=protocol(settings.server),
+        h11_max_incomplete_event_size=settings.server.max_header_bytes,
         ws="none",
         server_header=False,
         timeout_keep_alive=75,
         timeout_graceful_shutdown=_GRACE,
     )
-    server = DrainingServer(config, services.lifecycle, lambda text: console.print(text, highlight=False))
+    server = DrainingServer(config, app.state.lifecycle, lambda text: console.print(text, highlight=False))
     died.append(server.engine_died)
-    announce = asyncio.create_task(_announce(server, services, listener))
+    announce = asyncio.create_task(_announce(server, app.state.about, listener))
     try:
         await server.serve(sockets=[listener])
     finally:
@@ -143,51 +129,9 @@ def bind(host: str, port: int) -> socket.socket:
     return listener
 
 
-def check(settings: Settings) -> None:
-    """Look at presets and rewards before anything slow is begun. Raises ConfigError."""
-    PresetBook(settings.presets, settings.server.preset, ("model",))
-    open_catalogue(settings, None, None)
-
-
-def open_sandbox(settings: Settings) -> Sandbox | None:
-    """The sandbox, or None where no tier works here and the operator did not allow to go without."""
-    try:
-        return Sandbox(allow_unsafe_exec=settings.server.allow_unsafe_exec)
-    except SandboxUnavailable:
-        return None
-
-
-def open_catalogue(settings: Settings, sandbox: Sandbox | None, engine: object | None) -> RewardCatalogue:
-    """The rewards of the configuration. Raises ConfigError."""
-    try:
-        return RewardCatalogue.from_toml(
-            {"rewards": settings.rewards},
-            sandbox=sandbox,
-            engine=engine,
-            allow_client_tests=settings.server.allow_client_tests,
-        )
-    except RewardConfigError as error:
-        raise ConfigError(str(error)) from None
-
-
-async def load_reward_models(catalogue: RewardCatalogue, console: Console) -> None:
-    """Load what the rewards of the configuration ask, and say what. Raises ConfigError."""
-    with console.status("") as status:
-
-        def say(text: str) -> None:
-            status.update(text)
-            if not console.is_terminal:
-                console.print(text, highlight=False)
-
-        try:
-            await catalogue.start(say)
-        except RewardConfigError as error:
-            raise ConfigError(str(error)) from None
-
-
-async def _announce(server: uvicorn.Server, services: Services, listener: socket.socket) -> None:
+async def _announce(server: uvicorn.Server, about: About, listener: socket.socket) -> None:
     while not server.started:
         await asyncio.sleep(0.02)
     host, port = listener.getsockname()[:2]
-    sys.stdout.write(banner(services, host, port) + "\n")
+    sys.stdout.write(banner(about, host, port) + "\n")
     sys.stdout.flush()

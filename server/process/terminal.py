@@ -1,81 +1,82 @@
-"""What the command line shows: a live run, the rewards, a stored run, the configuration."""
+"""``smc-decode run``: one request without HTTP, its population live in the terminal."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from server.app import create_app
 from server.edge.logs import configure_logging
-from server.openai.errors import translate
+from server.errors import translate
+from server.openai.fields import run_request
 from server.openai.protocol import ChatBody, CompletionBody
 from server.openai.templates import chat_prompt, completion_prompts
-from server.runs.batch import Batch
-from server.runs.plan import make_plan, read_orders
-from server.runs.services import Services
-from server.runs.wire import event_json
+from server.process.loading import Loaded, load
+from server.runs.plan import Planner, Plans
+from server.runs.request import Origin
+from server.runs.runner import Ended, Runner
+from server.runs.store import Traces
 from server.settings import ConfigError, Settings
+from smc_decode.engines.base import Engine
 from smc_decode.engines.bundled_model import default_cache_dir
 from smc_decode.events import BlockExtended, Event, Resampled, Weighted
+from smc_decode.laws.weights import normalise
 
 _SHOWN = 24  # particles that fit a screen
+_OWNER = "terminal"
 
 
 async def run_live(settings: Settings, body: Mapping[str, Any]) -> None:
-    """Run one request without HTTP and show its population as it changes. Raises ConfigError."""
-    from server.process.engines import build_engine, model_name
-    from server.process.serving import check, load_reward_models, open_catalogue, open_sandbox
-
-    console = Console()
-    check(settings)
+    """Run one request and show its population as it changes. Raises ConfigError."""
     configure_logging(settings.server.model_copy(update={"log_level": "warning", "log_format": "console"}))
-    sandbox = await asyncio.to_thread(open_sandbox, settings)
-    with console.status("loading the engine and its model"):
-        engine = await build_engine(settings.engine)
-    name = model_name(settings.engine) or engine.info.model
-    chosen = settings.server.model_copy(update={"served_model_name": (name,)})
-    catalogue = open_catalogue(settings, sandbox, engine)
-    app = create_app(engine, catalogue, chosen, presets=settings.presets, sandbox=sandbox)
-    async with app.router.lifespan_context(app):
-        try:
-            await load_reward_models(catalogue, Console(stderr=True))
-            await _run_one(console, app.state.services, {"model": name, **_given(body)})
-        except ConfigError:
-            raise
-        except Exception as error:
-            raise ConfigError(translate(error).message) from error
+    loaded = await load(settings, Console(stderr=True))
+    try:
+        await _run_one(Console(), loaded, settings, {key: value for key, value in body.items() if value is not None})
+    except ConfigError:
+        raise
+    except Exception as error:
+        raise ConfigError(translate(error).message) from error
+    finally:
+        await loaded.aclose()
 
 
-async def _run_one(console: Console, served: Services, body: Mapping[str, Any]) -> None:
-    if "messages" in body:
-        chat = ChatBody.model_validate(body)
-        orders, prompt = read_orders(served, chat), await chat_prompt(served.engine, chat)
-    else:
-        completion = CompletionBody.model_validate(body)
-        orders, prompts = read_orders(served, completion), await completion_prompts(served.engine, completion, 1)
-        prompt = prompts[0]
-    plan = await make_plan(served, orders, prompt, local=True)
-    batch = Batch(served, [plan], "terminal", body["model"], {}, orders.fields.trace)
-    population = Population(served, plan.config.n_particles)
+async def _run_one(console: Console, loaded: Loaded, settings: Settings, body: Mapping[str, Any]) -> None:
+    engine = loaded.engine
+    book = loaded.presets(settings)
+    planner = Planner(engine.info, loaded.catalogue, book, settings.server)
+    traces = Traces(settings.server.trace_dir or default_cache_dir() / "traces", settings.server.trace_max_bytes)
+    plans = await _plan(planner, engine, {"model": book.model_names[0], **body})
+    population = Population(engine, plans.runs[0].config.n_particles)
     with Live(population, console=console, refresh_per_second=8, transient=True) as live:
 
         async def show(_: int, event: Event) -> None:
             population.read(event)
             live.update(population)
 
-        (ended,) = await batch.run(show)
-    result = ended.result
+        origin = Origin(_OWNER, book.model_names[0])
+        runner = Runner(engine, traces=traces)
+        (ended,) = await runner.run(plans.runs, origin, store=plans.options.trace, on_event=show)
     console.print(population)
+    _show_answer(console, ended)
+
+
+async def _plan(planner: Planner, engine: Engine, body: Mapping[str, Any]) -> Plans:
+    if "messages" in body:
+        chat = ChatBody.model_validate(body)
+        return await planner.plan(run_request(engine, chat), [await chat_prompt(engine, chat)], local=True)
+    completion = CompletionBody.model_validate(body)
+    prompts = await completion_prompts(engine, completion, 1)
+    return await planner.plan(run_request(engine, completion), prompts, local=True)
+
+
+def _show_answer(console: Console, ended: Ended) -> None:
+    result = ended.result
     console.print(Panel(Text(result.answer.text or ""), title="answer", title_align="left"))
     usage = result.usage
     numbers = f"log Z {result.log_z:.3f}" if result.log_z is not None else "log Z not available"
@@ -92,8 +93,8 @@ async def _run_one(console: Console, served: Services, body: Mapping[str, Any]) 
 class Population:
     """The particles of a run as a table; a reader of its events."""
 
-    def __init__(self, served: Services, n: int) -> None:
-        tokenizer = served.engine.tokenizer
+    def __init__(self, engine: Engine, n: int) -> None:
+        tokenizer = engine.tokenizer
         self._decode = tokenizer.decode if tokenizer is not None else (lambda ids: " ".join(map(str, ids)))
         self._texts = [""] * n
         self._finished = [False] * n
@@ -108,15 +109,12 @@ class Population:
                 self._texts = [self._decode(token_ids) for token_ids in event.token_ids]
                 self._finished = list(event.finished)
             case Weighted():
-                told = event_json(event)
-                logs = [-1e300 if each is None else each for each in told["log_weights"]]
-                top = max(logs)
-                raw = [2.718281828459045 ** (each - top) for each in logs]
-                self._weights = [each / sum(raw) for each in raw]
+                if np.isfinite(event.log_weights).any():  # else all are dead, and the run ends here
+                    self._weights = normalise(event.log_weights).tolist()
                 self._rewards = list(event.rewards)
                 self._status = (
-                    f"block {event.block + 1}   ESS {event.ess:.1f} of {len(logs)}   log Z {event.log_z:.2f}   "
-                    f"resampled {self._resampled} times"
+                    f"block {event.block + 1}   ESS {event.ess:.1f} of {len(event.log_weights)}   "
+                    f"log Z {event.log_z:.2f}   resampled {self._resampled} times"
                 )
             case Resampled():
                 self._resampled += 1
@@ -137,94 +135,3 @@ class Population:
                 f"{bar:<10} {weight:5.3f}", "" if reward is None else f"{reward:.2f}", Text(tail, style=style)
             )
         return Group(Text(self._status, style="bold"), table)
-
-
-def show_rewards(settings: Settings, as_json: bool) -> None:
-    """List the rewards of the configuration. Raises ConfigError."""
-    from server.process.serving import open_catalogue, open_sandbox
-
-    sandbox = open_sandbox(settings)
-    with contextlib.ExitStack() as stack:
-        if sandbox is not None:
-            stack.callback(sandbox.close)
-        infos = open_catalogue(settings, sandbox, None).infos()
-    if as_json:
-        listed = [
-            {
-                "name": info.name,
-                "description": info.description,
-                "available": info.available,
-                "reason": info.reason,
-                "params": info.params,
-            }
-            for info in infos
-        ]
-        print(json.dumps(listed, indent=2))
-        return
-    table = Table(box=None)
-    for column in ("reward", "here", "parameters", "what it is"):
-        table.add_column(column)
-    for info in infos:
-        here = "yes" if info.available else f"no: {info.reason}"
-        table.add_row(info.name, here, ", ".join(info.params.get("properties", {})), info.description)
-    Console().print(table)
-
-
-def show_trace(settings: Settings, run_id: str) -> None:
-    """Show a stored run. Raises ConfigError where it is not there."""
-    path = Path(run_id)
-    if not path.is_file():
-        path = (settings.server.trace_dir or default_cache_dir() / "traces") / f"{run_id}.jsonl"
-    try:
-        events = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"no stored run can be read from {path}: {error}") from None
-    console = Console()
-    table = Table(box=None)
-    for column in ("block", "ESS", "log Z", "ancestors of the resampling", "accepted moves"):
-        table.add_column(column)
-    rows: dict[int, list[str]] = {}
-    for event in events:
-        row = rows.setdefault(event.get("block", -1), ["", "", "", ""])
-        match event["event"]:
-            case "Weighted":
-                row[0], row[1] = f"{event['ess']:.2f}", _number(event["log_z"])
-            case "Resampled":
-                row[2] = " ".join(map(str, event["ancestors"]))
-            case "Rejuvenated":
-                row[3] = f"{row[3]} {sum(event['accepted'])}/{sum(event['proposed'])}".strip()
-    for block, row in sorted(rows.items()):
-        if block >= 0:
-            table.add_row(str(block), *row)
-    head = events[0]
-    console.print(f"{head.get('id')}   {head.get('model')}   preset {head.get('preset')}   seed {head.get('seed')}")
-    console.print(table)
-    finished = [event for event in events if event["event"] == "Finished"]
-    if not finished:
-        console.print("the run did not end well: there is no answer", style="yellow")
-        return
-    answer = finished[0]["answer"]["text"] or str(finished[0]["answer"]["token_ids"])
-    console.print(Panel(Text(answer), title="answer", title_align="left"))
-
-
-def as_toml(tables: Mapping[str, Any], prefix: str = "") -> str:
-    """Nested mappings as TOML: a table's values first, then its sub-tables."""
-    lines = []
-    values = {key: value for key, value in tables.items() if not isinstance(value, Mapping)}
-    if values and prefix:
-        lines.append(f"[{prefix}]")
-    lines += [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in values.items()]
-    for key, value in tables.items():
-        if isinstance(value, Mapping):
-            name = key if key.replace("_", "").replace("-", "").isalnum() else json.dumps(key)
-            inner = as_toml(value, f"{prefix}.{name}" if prefix else name)
-            lines += ["", inner] if lines and inner else [inner] if inner else []
-    return "\n".join(lines)
-
-
-def _given(body: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in body.items() if value is not None}
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.3f}"

@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector
 
 from server.edge.admission import Admission
 from server.runs.plan import Plan
+from server.runs.request import Origin
 from smc_decode.engines.base import Engine, EngineError
 from smc_decode.events import BlockExtended, Committed, Event, Finished, Rejuvenated, Resampled, Weighted
 from smc_decode.result import SMCResult
@@ -59,9 +60,14 @@ class Metrics:
         gauge("smc_requests_running", "Requests that hold slots", lambda: admission.running)
         gauge("smc_requests_waiting", "Requests in the queue", lambda: admission.waiting)
 
-    def run(self, plan: Plan) -> RunMetrics:
+    def begin(self, plan: Plan, origin: Origin) -> RunMetrics:
         """A reader for one run's events."""
         return RunMetrics(self, plan)
+
+    def request(self, route: str, method: str, status: int, seconds: float) -> None:
+        """An HTTP request has been answered."""
+        self.requests.labels(route, method, str(status)).inc()
+        self.request_seconds.labels(route).observe(seconds)
 
     async def text(self) -> bytes:
         """The exposition: this registry, the process's own, and what the engine tells of itself."""
@@ -134,7 +140,6 @@ class RunMetrics:
             self._committed = True
             self._metrics.commit_seconds.observe(time.perf_counter() - self._began)
 
-    def ended(self, outcome: str) -> None:
-        """The run is over: ``finished``, ``cancelled`` or the code of its error."""
+    def ended(self, outcome: str, error: Exception | None) -> None:
         self._metrics.runs.labels(self._plan.preset, outcome).inc()
         self._metrics.run_seconds.labels(self._plan.preset).observe(time.perf_counter() - self._began)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import structlog
 from pydantic import ValidationError
 
-from server.openai.errors import APIError, invalid
+from server.errors import APIError, invalid
+from server.runs.fields import RENAMED
 from server.settings import ConfigError, PresetTable
 from smc_decode.config import SMCConfig
 from smc_decode.presets import PRESETS, Preset, merge
+from smc_decode.validation import problem_of
+
+_log = structlog.get_logger("server.runs.presets")
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,7 @@ class PresetBook:
         self.default = default
         self.model_names = model_names
 
-    def __iter__(self):  # type: ignore[no-untyped-def]
+    def __iter__(self) -> Iterator[OfferedPreset]:
         return iter(self._presets.values())
 
     def get(self, name: str, param: str = "smc.preset") -> OfferedPreset:
@@ -76,7 +81,7 @@ class PresetBook:
         if table.base not in self._presets:
             raise ConfigError(f"presets.{name}.base: unknown {table.base!r}; allowed: {', '.join(self._presets)}")
         base = self._presets[table.base]
-        values = dict(table.model_extra or {})
+        values = _renamed(name, table.model_extra or {})
         unknown = sorted(set(values) - set(SMCConfig.model_fields))
         if unknown:
             allowed = ", ".join(sorted(SMCConfig.model_fields))
@@ -92,7 +97,11 @@ class PresetBook:
         try:
             preset.config()
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            key = ".".join(["presets", name, *map(str, first["loc"])])
-            raise ConfigError(f"{key}: {first['msg']}") from None
+            raise ConfigError(str(problem_of(error, SMCConfig, f"presets.{name}"))) from None
         return OfferedPreset(preset, table.reward if table.reward is not None else base.reward)
+
+
+def _renamed(preset: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    for old in RENAMED.keys() & values.keys():
+        _log.warning("deprecated", key=f"presets.{preset}.{old}", use=RENAMED[old])
+    return {RENAMED.get(key, key): value for key, value in values.items()}

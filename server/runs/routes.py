@@ -9,39 +9,39 @@ from fastapi import APIRouter, Request
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from server.runs.services import services
-
-router = APIRouter()
-
-
-@router.get("/v1/smc/runs/{run_id}")
-async def stored_run(request: Request, run_id: str) -> Response:
-    """What was asked, and the result (null where the run did not end well)."""
-    served = services(request)
-    owner = served.gate.identify(request)
-    head: dict[str, object] = {}
-    result = None
-    count = 0
-    for line in served.traces.lines(run_id, owner):
-        event = json.loads(line)
-        count += 1
-        if event["event"] == "Head":
-            head = {key: value for key, value in event.items() if key not in ("event", "owner")}
-        elif event["event"] == "Finished":
-            result = {key: value for key, value in event.items() if key != "event"}
-    return JSONResponse({"object": "smc.run", **head, "events": count - 1, "result": result})
+from server.edge.gate import From
+from server.runs.store import Traces
 
 
-@router.get("/v1/smc/runs/{run_id}/events")
-async def stored_events(request: Request, run_id: str) -> Response:
-    """The run's events in order: JSON lines, or server-sent events for a client that accepts those."""
-    served = services(request)
-    owner = served.gate.identify(request)
-    lines = served.traces.lines(run_id, owner)
-    next(lines, None)  # the head
-    if "text/event-stream" in request.headers.get("accept", ""):
-        return EventSourceResponse(_sse(lines), ping=15, sep="\n")
-    return StreamingResponse((f"{line}\n" for line in lines), media_type="application/x-ndjson")
+def router(traces: Traces) -> APIRouter:
+    """The routes of stored runs."""
+    routes = APIRouter()
+
+    @routes.get("/v1/smc/runs/{run_id}")
+    async def stored_run(caller: From, run_id: str) -> Response:
+        """What was asked, and the result (null where the run did not end well)."""
+        head: dict[str, object] = {}
+        result = None
+        count = 0
+        for line in traces.lines(run_id, caller.owner):
+            event = json.loads(line)
+            count += 1
+            if event["event"] == "Head":
+                head = {key: value for key, value in event.items() if key not in ("event", "owner")}
+            elif event["event"] == "Finished":
+                result = {key: value for key, value in event.items() if key != "event"}
+        return JSONResponse({"object": "smc.run", **head, "events": count - 1, "result": result})
+
+    @routes.get("/v1/smc/runs/{run_id}/events")
+    async def stored_events(request: Request, caller: From, run_id: str) -> Response:
+        """The run's events in order: JSON lines, or server-sent events for a client that accepts those."""
+        lines = traces.lines(run_id, caller.owner)
+        next(lines, None)  # the head
+        if "text/event-stream" in request.headers.get("accept", ""):
+            return EventSourceResponse(_sse(lines), ping=15, sep="\n")
+        return StreamingResponse((f"{line}\n" for line in lines), media_type="application/x-ndjson")
+
+    return routes
 
 
 def _sse(lines: Iterator[str]) -> Iterator[ServerSentEvent]:

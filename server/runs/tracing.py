@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-
 from opentelemetry import propagate, trace
 
 from server.runs.plan import Plan
+from server.runs.request import Origin
+from smc_decode.events import Event
 from smc_decode.result import SMCResult
 
 _tracer = trace.get_tracer("smc_decode")
+
+
+class Spans:
+    """A span for every run, a child of the span that the client's ``traceparent`` header names."""
+
+    def begin(self, plan: Plan, origin: Origin) -> RunSpan:
+        attributes = {
+            "gen_ai.operation.name": "text_completion" if plan.prompt.messages is None else "chat",
+            "gen_ai.request.model": origin.model,
+            "gen_ai.usage.input_tokens": len(plan.prompt.token_ids),
+            "smc.preset": plan.preset,
+            "smc.n_particles": plan.config.n_particles,
+            "smc.block_size": plan.config.block_size,
+        }
+        context = propagate.extract(dict(origin.headers))
+        # A run may end in another context than it began in (a stream that is closed), so the span is not made current.
+        kind = trace.SpanKind.INTERNAL
+        return RunSpan(_tracer.start_span("smc.run", context=context, kind=kind, attributes=attributes))
 
 
 class RunSpan:
@@ -18,6 +35,9 @@ class RunSpan:
 
     def __init__(self, span: trace.Span) -> None:
         self._span = span
+
+    def read(self, event: Event) -> None:
+        """Nothing: a span tells of the whole run."""
 
     def finished(self, result: SMCResult) -> None:
         usage = result.usage
@@ -35,26 +55,8 @@ class RunSpan:
         if result.log_z is not None:
             self._span.set_attribute("smc.log_z", result.log_z)
 
-
-@contextmanager
-def run_span(plan: Plan, model: str, headers: Mapping[str, str]) -> Iterator[RunSpan]:
-    """A span for ``plan``, a child of the span that the client's ``traceparent`` header names."""
-    attributes = {
-        "gen_ai.operation.name": "text_completion" if plan.prompt.messages is None else "chat",
-        "gen_ai.request.model": model,
-        "gen_ai.usage.input_tokens": len(plan.prompt.token_ids),
-        "smc.preset": plan.preset,
-        "smc.n_particles": plan.config.n_particles,
-        "smc.block_size": plan.config.block_size,
-    }
-    context = propagate.extract(dict(headers))
-    # A run may end in another context than it began in (a stream that is closed), so the span is not made current.
-    span = _tracer.start_span("smc.run", context=context, kind=trace.SpanKind.INTERNAL, attributes=attributes)
-    try:
-        yield RunSpan(span)
-    except Exception as error:
-        span.record_exception(error)
-        span.set_status(trace.StatusCode.ERROR, str(error))
-        raise
-    finally:
-        span.end()
+    def ended(self, outcome: str, error: Exception | None) -> None:
+        if error is not None:
+            self._span.record_exception(error)
+            self._span.set_status(trace.StatusCode.ERROR, str(error))
+        self._span.end()

@@ -56,6 +56,7 @@ def result_json(result: SMCResult, decode: Decode | None = None) -> dict[str, An
         "blocks": result.blocks,
         "stopped": result.stopped,
         "exact": result.exact,
+        "inexact": list(result.inexact),
         "warnings": list(result.warnings),
         "usage": plain(result.usage),
     }

@@ -30,6 +30,7 @@ from smc_decode.potentials.options import (
     option_names,
 )
 from smc_decode.registry import BrokenPlugin, UnknownName
+from smc_decode.validation import problem_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,8 +201,7 @@ def _entry(entry: object, where: str) -> _Entry:
     try:
         return _Entry.model_validate(dict(entry))
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise RewardConfigError(f"{where}.{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        raise RewardConfigError(str(problem_of(error, _Entry, where))) from error
 
 
 def _check_names(

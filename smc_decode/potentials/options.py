@@ -10,6 +10,8 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from smc_decode.validation import field_names, problem_of
+
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
@@ -21,11 +23,13 @@ class Options(BaseModel):
 
 
 class RewardRequestError(ValueError):
-    """The request asks for a reward that cannot be given. ``param`` is the dotted field at fault."""
+    """The request asks for a reward that cannot be given. ``param`` is the dotted field at fault, ``code`` the API's
+    name for what is wrong."""
 
-    def __init__(self, message: str, param: str) -> None:
+    def __init__(self, message: str, param: str, code: str = "invalid_value") -> None:
         super().__init__(message)
         self.param = param
+        self.code = code
 
 
 class RewardConfigError(ValueError):
@@ -39,11 +43,12 @@ class MissingExtra(ImportError):
 @dataclass(frozen=True)
 class RewardRequest:
     """The request that a reward is built for. ``messages`` is None for a completion; ``client_is_local``: the client is
-    on this machine's loopback."""
+    on this machine's loopback; ``continues``: the answer goes on with the last message (``continue_final_message``)."""
 
     prompt_text: str = ""
     messages: Sequence[Mapping[str, Any]] | None = None
     client_is_local: bool = True
+    continues: bool = False
 
     @property
     def task(self) -> str:
@@ -56,7 +61,12 @@ class RewardRequest:
     @property
     def continues_assistant(self) -> bool:
         """Whether the answer continues a message that the client began for the assistant."""
-        return bool(self.messages) and self.messages is not None and self.messages[-1].get("role") == "assistant"
+        return self.continues and bool(self.messages) and (self.messages or ())[-1].get("role") == "assistant"
+
+    @property
+    def lead(self) -> str:
+        """What the assistant's message begins with already, as the client wrote it; rewards judge the whole message."""
+        return text_of((self.messages or ())[-1].get("content")) if self.continues_assistant else ""
 
 
 def text_of(content: object) -> str:
@@ -70,7 +80,7 @@ def text_of(content: object) -> str:
 
 def option_names(model: type[BaseModel]) -> list[str]:
     """The options' names as users write them."""
-    return [info.alias or name for name, info in model.model_fields.items()]
+    return field_names(model)
 
 
 OptionsT = TypeVar("OptionsT", bound=BaseModel)
@@ -81,12 +91,8 @@ def validate(model: type[OptionsT], values: Mapping[str, Any], where: str) -> Op
     try:
         return model.model_validate(dict(values))
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
-        path = ".".join([where, *(str(part) for part in first["loc"])])
-        if first["type"] == "extra_forbidden":
-            allowed = ", ".join(sorted(option_names(model))) or "none"
-            raise RewardRequestError(f"{path} is unknown; allowed: {allowed}", path) from None
-        raise RewardRequestError(f"{path}: {first['msg']}", path) from None
+        problem = problem_of(error, model, where)
+        raise RewardRequestError(str(problem), problem.place) from None
 
 
 def require(module: str, extra: str = "rewards") -> ModuleType:

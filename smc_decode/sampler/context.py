@@ -63,7 +63,7 @@ class RunContext:
         check_context(engine, len(prompt_token_ids), config)
         decode = None if engine.tokenizer is None else engine.tokenizer.decode
         usage = Usage()
-        target = TargetLaw(config, any_log_z=engine.info.exact_log_z)
+        target = TargetLaw(config, tempered_proposal=engine.info.tempered_proposal, any_log_z=engine.info.exact_log_z)
         keep_logprobs = potential is not None and potential.needs_logprobs
         return cls(
             config=config,

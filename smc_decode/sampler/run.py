@@ -12,6 +12,7 @@ from contextlib import aclosing
 
 from smc_decode.config import SMCConfig
 from smc_decode.engines.base import Engine
+from smc_decode.engines.proposed import ProposedBy
 from smc_decode.events import Event, Finished, Started
 from smc_decode.potentials.base import Potential
 from smc_decode.presets import preset
@@ -37,6 +38,7 @@ async def run(
     n_draws: int = 1,
     prompt_text: str = "",
     amend: Amend | None = None,
+    proposal: Engine | None = None,
 ) -> AsyncGenerator[Event, None]:
     """Run SMC and yield what happens, ending with :class:`Finished`.
 
@@ -49,6 +51,7 @@ async def run(
         config: the configuration, or a preset's name.
         n_draws: how many answers to draw from the final population.
         prompt_text: what rewards are told of the prompt; the prompt itself where that is text.
+        proposal: draws in the engine's place, from whatever law; the weights correct it (``engines.proposed``).
         amend: replaces parts of the algorithm of each pass, for research.
 
     Raises:
@@ -59,6 +62,8 @@ async def run(
     """
     if n_draws < 1:
         raise ValueError(f"n_draws must be at least 1, got {n_draws}")
+    if proposal is not None:
+        engine = ProposedBy(engine, proposal)
     if isinstance(config, str):
         config = preset(config, reward=potential is not None)
     prompt = tuple(_encoded(engine, prompt_token_ids) if isinstance(prompt_token_ids, str) else prompt_token_ids)
@@ -89,10 +94,19 @@ async def sample(
     n_draws: int = 1,
     prompt_text: str = "",
     amend: Amend | None = None,
+    proposal: Engine | None = None,
 ) -> SMCResult:
     """Run SMC and return its result. Arguments and errors as for :func:`run`."""
     events = run(
-        engine, prompt_token_ids, potential, config, seed=seed, n_draws=n_draws, prompt_text=prompt_text, amend=amend
+        engine,
+        prompt_token_ids,
+        potential,
+        config,
+        seed=seed,
+        n_draws=n_draws,
+        prompt_text=prompt_text,
+        amend=amend,
+        proposal=proposal,
     )
     async with aclosing(events):
         async for event in events:
@@ -111,10 +125,19 @@ def sample_sync(
     n_draws: int = 1,
     prompt_text: str = "",
     amend: Amend | None = None,
+    proposal: Engine | None = None,
 ) -> SMCResult:
     """:func:`sample` for code without an event loop."""
     result = sample(
-        engine, prompt_token_ids, potential, config, seed=seed, n_draws=n_draws, prompt_text=prompt_text, amend=amend
+        engine,
+        prompt_token_ids,
+        potential,
+        config,
+        seed=seed,
+        n_draws=n_draws,
+        prompt_text=prompt_text,
+        amend=amend,
+        proposal=proposal,
     )
     return asyncio.run(result)
 

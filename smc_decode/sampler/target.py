@@ -26,11 +26,14 @@ class TargetLaw:
         law = TARGETS[config.target]
         moves = config.rejuvenation
         powered_moves = moves.steps > 0 and moves.mode in ("corrected", "paper")
-        weighs_futures = not law.normalised and config.lookahead.rollouts > 0
+        weighs_futures = tempered_proposal and not law.normalised and config.lookahead.rollouts > 0
         self._rollouts_matched = config.lookahead.rollouts == 0 or self.matches(config.rollout_temperature)
         self.weighs_rollouts = self._rollouts_matched or any_log_z
         unmatched = not self._matched or (self.weighs_rollouts and not self._rollouts_matched)
-        self.needs_log_z = not self._greedy and ((law.needs_log_z and unmatched) or powered_moves or weighs_futures)
+        trivial = config.alpha == 1.0 and not config.shaping.truncates  # z_t = sum_v p(v) = 1
+        self.needs_log_z = not self._greedy and (
+            (law.needs_log_z and unmatched and not trivial) or powered_moves or weighs_futures
+        )
         self.needs_logprobs = not self._greedy and (not law.normalised or self.needs_log_z or not self._matched)
 
     def matches(self, temperature: float) -> bool:
@@ -83,6 +86,9 @@ class TargetLaw:
     def log_future(self, future: Trajectory, length: int) -> float:
         """log zeta: sum of log m_t / q_t over the tokens after the first ``length``, as if drawn at 1/alpha.
 
-        0 for a normalised target, the sum of log z_t for the powered one.
+        0 for a normalised target, the sum of log z_t for the powered one. Under a proposal of another law: what the
+        rollout weighs.
         """
+        if not self._tempered_proposal:
+            return self.log_rollout_weight(future, length)
         return 0.0 if TARGETS[self._config.target].normalised else sum(future.log_z[length:])

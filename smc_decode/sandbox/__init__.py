@@ -17,6 +17,7 @@ from smc_decode.sandbox.results import (
     Verdict,
 )
 from smc_decode.sandbox.sandbox import Sandbox
+from smc_decode.sandbox.screening import refuse_tests
 
 __all__ = [
     "AssertionOutcome",
@@ -31,6 +32,7 @@ __all__ = [
     "ScriptOutcome",
     "Verdict",
     "default_sandbox",
+    "refuse_tests",
     "run_tests",
 ]
 

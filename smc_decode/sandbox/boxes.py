@@ -26,6 +26,7 @@ PYTHON_FLAGS = ("-I", "-S", "-E", "-B", "-X", "utf8")
 STACK_BYTES = 64 << 20
 MESSAGE_BYTES = 4096
 KILL_SECONDS = 10
+EXIT_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,13 @@ class Box:
             os.set_blocking(self._errors, False)
             return os.read(self._errors, MESSAGE_BYTES).decode("utf-8", "replace").strip()[-500:]
         return ""
+
+    def exit_status(self) -> int | None:
+        """How the process ended (0: well), which it must be about to do; None if it does not."""
+        try:
+            return self._process.wait(timeout=EXIT_SECONDS)
+        except subprocess.TimeoutExpired:
+            return None
 
     def _inner(self) -> int | None:
         """A descriptor of the first process in the box, where another process wraps it.

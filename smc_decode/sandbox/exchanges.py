@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import select
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from io import FileIO
 from typing import NamedTuple
 
@@ -42,7 +42,10 @@ def make_calls(
     deadline: float,
     call_timeout: float | None,
 ) -> list[CallOutcome]:
-    """Load the program and make the calls, until `deadline` (monotonic). One outcome a call."""
+    """Load the program and make the calls, until `deadline` (monotonic). One outcome a call.
+
+    `load`: a frame without options, so that calls take and give plain values.
+    """
     outcomes: list[CallOutcome] = []
     try:
         channel.send(load, deadline)
@@ -82,27 +85,33 @@ def _outcome(number: int, answer: object) -> CallOutcome:
 
 
 class Judgement(NamedTuple):
-    """The checker's answer: `unseen` is the number of written assertions that were never reached."""
+    """The checker's answer: `held` is the shares of the `total` written assertions added up."""
 
     passed: bool
     detail: str
     outcomes: list[AssertionOutcome]
-    unseen: int
+    held: float
+    total: int
     seconds: float
+
+
+def no_judgement(detail: str, tests: list[str], seconds: float) -> Judgement:
+    """What is said of a program that the tests could not be run against."""
+    return Judgement(False, detail, [], 0.0, max(1, len(tests)), seconds)
 
 
 def read_judgement(answer: object) -> Judgement:
     """The checker's answer. Raises `InvalidTest` if that is what it says, `BadAnswer` if it is none."""
     match answer:
-        case ("judged", bool(passed), str(detail), list(raw), int(unseen), float(seconds)):
+        case ("judged", bool(passed), str(detail), list(raw), float(held), int(total), float(seconds)):
             outcomes = []
             for item in raw:
                 match item:
-                    case (int(test), int(line), str(kind), str(why)):
-                        outcomes.append(AssertionOutcome(test, line, kind, why))  # type: ignore[arg-type]
+                    case (int(test), int(line), str(kind), str(why), float(share)):
+                        outcomes.append(AssertionOutcome(test, line, kind, why, share))  # type: ignore[arg-type]
                     case _:
                         raise BadAnswer
-            return Judgement(passed, detail, outcomes, unseen, seconds)
+            return Judgement(passed, detail, outcomes, held, total, seconds)
         case ("test-fault", str(detail)):
             raise InvalidTest(detail)
     raise BadAnswer
@@ -150,9 +159,15 @@ def exchange_streams(
 
 
 def run_script(
-    channel: Channel, to_script: FileIO, from_script: FileIO, stdin: str, max_output: int, deadline: float
+    channel: Channel,
+    to_script: FileIO,
+    from_script: FileIO,
+    stdin: str,
+    max_output: int,
+    deadline: float,
+    exit_status: Callable[[], int | None],
 ) -> ScriptOutcome:
-    """See a script, which has been sent, through to its end."""
+    """See a script, which has been sent, through to its end. ``exit_status``: of its process, once that has gone."""
     data = stdin.encode("utf-8", "surrogatepass")
     output, ended = exchange_streams(to_script, from_script, data, max_output, deadline)
     text = output.decode("utf-8", "replace")
@@ -163,6 +178,8 @@ def run_script(
     except ChannelTimeout:
         return ScriptOutcome("timeout", text, "the script took too long")
     except ChannelClosed:
+        if exit_status() == 0:  # os._exit(0)
+            return ScriptOutcome("ended", text)
         return ScriptOutcome("crashed", text, "the script ended its process")
     match end:
         case ("ended",):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Status = Literal["pass", "fail", "infrastructure"]
-AssertionKind = Literal["passed", "failed", "raised", "timeout", "crashed", "rejected", "invalid"]
+AssertionKind = Literal["passed", "failed", "raised", "timeout", "crashed", "rejected", "unreached", "invalid"]
 CallKind = Literal["value", "raised", "timeout", "crashed", "rejected"]
 ScriptKind = Literal["ended", "raised", "timeout", "crashed", "too_much_output"]
 
@@ -34,24 +34,30 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class AssertionOutcome:
-    """One assertion: the index of its test, its line there (0 if unknown), what became of it, and why."""
+    """What became of one written assertion: the index of its test, its line there (0 if unknown), and why.
+
+    `share`: in how many of its evaluations, from 0 to 1. An assertion in a loop has one of these for each different
+    outcome, and their shares add up to 1. `unreached`: the test came to its end without evaluating it; where a test
+    broke off, what it did not reach has the kind of what broke it off.
+    """
 
     test: int
     line: int
     kind: AssertionKind
     detail: str = ""
+    share: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class AssertionReport:
-    """What became of every assertion of some tests.
+    """What became of every written assertion of some tests.
 
-    `total` counts the assertions that were evaluated (in loops, each time) and those that were written but not
-    reached because the test broke off. Tests that cannot be run are among `outcomes` as `invalid` and are not
-    counted. `seconds` were spent waiting for the candidate.
+    `total` is the number of assertions as written, whatever the program does, and `passed` adds up, for each, the
+    share of its evaluations that held: 0 for one that was not reached. Tests that cannot be run are among `outcomes`
+    as `invalid` and are not counted. `seconds` were spent waiting for the candidate.
     """
 
-    passed: int
+    passed: float
     total: int
     all_passed: bool
     outcomes: tuple[AssertionOutcome, ...]
@@ -60,7 +66,7 @@ class AssertionReport:
 
     @property
     def share(self) -> float:
-        """The share of assertions that passed, in [0, 1]; for tests without assertions, whether they passed."""
+        """The mean of the assertions' shares, in [0, 1]. It is 1 only if each was evaluated and always held."""
         return self.passed / self.total if self.total else float(self.all_passed)
 
 

@@ -7,17 +7,24 @@ import contextlib
 import functools
 import math
 import os
-import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from io import FileIO
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from smc_decode.sandbox.boxes import Box, Bubblewrap, Landlock, Role, Tier, Unconfined, Wiring
-from smc_decode.sandbox.exchanges import BadAnswer, Judgement, check_calls, make_calls, read_judgement, run_script
+from smc_decode.sandbox.ends import pipe, socket_pair
+from smc_decode.sandbox.exchanges import (
+    BadAnswer,
+    Judgement,
+    check_calls,
+    make_calls,
+    no_judgement,
+    read_judgement,
+    run_script,
+)
 from smc_decode.sandbox.inbox import wire
 from smc_decode.sandbox.inbox.channel import MAX_ANSWER, MAX_REQUEST, Channel, ChannelClosed, ChannelTimeout
 from smc_decode.sandbox.results import (
@@ -41,7 +48,7 @@ START_GRACE = 15.0  # seconds for a box to start on a busy machine
 TEST_GRACE = 2.0  # seconds for the tests themselves, beside what the candidate takes
 KILL_GRACE = 1.0  # seconds more before a checker that gives no answer is ended
 MAX_TIMEOUT = 600.0
-MAX_ASSERTIONS = 1000
+MAX_ASSERTIONS = 1_000_000
 MAX_TESTS = 1000
 MAX_CALL_ANSWER = 256 << 10  # bytes that the server reads for one call
 MAX_SOURCE = 1 << 20
@@ -49,7 +56,7 @@ MAX_TEST_SOURCE = 16 << 20
 
 # what the server itself reads from a box: small, and few hashed entries, since those can be made to collide
 SERVER_LIMITS = wire.Limits(depth=64, nodes=50_000, hashed=2_000)
-CHECKER_LIMITS = wire.Limits(depth=8, nodes=10 * MAX_ASSERTIONS, hashed=0)
+CHECKER_LIMITS = wire.Limits(depth=8, nodes=50_000, hashed=0)
 
 
 class Sandbox:
@@ -146,8 +153,8 @@ class Sandbox:
         `tests`: source that defines `check(candidate)`, or one or more sources with assertions that call the
         entry point by its name. `prompt`: trusted source in which tests find helpers. `fallback`: a program to
         take if `source` is no Python. `call_timeout`: seconds after which one call is given up and the next one
-        made. At most `max_assertions` are evaluated. Raises `SandboxError`, and `InvalidTest` if there is but one
-        test and it cannot be run.
+        made. `max_assertions`: evaluations of assertions, in loops each, after which the rest counts as not reached.
+        Raises `SandboxError`, and `InvalidTest` if there is but one test and it cannot be run.
         """
         if not 1 <= max_assertions <= MAX_ASSERTIONS:
             raise ValueError(f"max_assertions must be from 1 to {MAX_ASSERTIONS}; got {max_assertions}")
@@ -155,11 +162,10 @@ class Sandbox:
             [tests] if isinstance(tests, str) else list(tests), entry_point, timeout, prompt=prompt, program=source,
             fallback=fallback, counting=True, call_timeout=call_timeout, max_assertions=max_assertions,
         )  # fmt: skip
-        counted = [outcome for outcome in judgement.outcomes if outcome.kind != "invalid"]
         return AssertionReport(
-            passed=sum(outcome.kind == "passed" for outcome in counted),
-            total=len(counted) + judgement.unseen,
-            all_passed=judgement.passed,
+            passed=judgement.held,
+            total=judgement.total,
+            all_passed=judgement.passed and judgement.held == judgement.total,
             outcomes=tuple(judgement.outcomes),
             detail=judgement.detail,
             seconds=judgement.seconds,
@@ -186,13 +192,13 @@ class Sandbox:
             detail = f"the program is longer than {MAX_SOURCE} characters"
             return [CallOutcome("raised", error="ValueError", detail=detail) for _ in calls]
         with self._places, contextlib.ExitStack() as stack:
-            ours, theirs = stack.enter_context(_pair())
+            ours, theirs = stack.enter_context(socket_pair())
             null = stack.enter_context(open(os.devnull, "r+b", buffering=0))
             box = self._start(stack, "runner", Wiring(theirs.fileno(), null.fileno()), timeout)
             theirs.close()
             channel = Channel(ours.fileno(), MAX_REQUEST, MAX_CALL_ANSWER, SERVER_LIMITS)
             self._expect(channel, "hello", box)
-            load = ("load", MAX_CALL_ANSWER, source, fallback, entry_point)
+            load = ("load", MAX_CALL_ANSWER, source, fallback, entry_point, None)
             return make_calls(channel, load, calls, time.monotonic() + seconds, call_timeout)
 
     def run_stdin(self, source: str, stdin: str, timeout: float) -> ScriptOutcome:
@@ -201,9 +207,9 @@ class Sandbox:
         if len(source) > MAX_SOURCE:
             return ScriptOutcome("raised", "", f"the program is longer than {MAX_SOURCE} characters")
         with self._places, contextlib.ExitStack() as stack:
-            ours, theirs = stack.enter_context(_pair())
-            stdin_end, to_script = stack.enter_context(_pipe())
-            from_script, stdout_end = stack.enter_context(_pipe())
+            ours, theirs = stack.enter_context(socket_pair())
+            stdin_end, to_script = stack.enter_context(pipe())
+            from_script, stdout_end = stack.enter_context(pipe())
             wiring = Wiring(stdin_end.fileno(), stdout_end.fileno(), theirs.fileno())
             box = self._start(stack, "script", wiring, timeout)
             for end in (theirs, stdin_end, stdout_end):
@@ -213,7 +219,9 @@ class Sandbox:
             deadline = time.monotonic() + seconds
             with contextlib.suppress(ChannelClosed):
                 channel.send(("script", source), deadline)
-            return run_script(channel, to_script, from_script, stdin, self.limits.output_bytes, deadline)
+            return run_script(
+                channel, to_script, from_script, stdin, self.limits.output_bytes, deadline, box.exit_status
+            )
 
     async def arun_tests(self, prompt: str, completion: str, test: str, entry_point: str, timeout: float) -> Verdict:
         """`run_tests` for asyncio."""
@@ -280,15 +288,15 @@ class Sandbox:
         if len(tests) > MAX_TESTS or sum(map(len, [prompt, *tests])) > MAX_TEST_SOURCE:
             raise InvalidTest(f"at most {MAX_TESTS} tests with {MAX_TEST_SOURCE} characters can be run at a time")
         if len(program) > MAX_SOURCE:
-            return Judgement(False, f"the program is longer than {MAX_SOURCE} characters", [], max(1, len(tests)), 0.0)
+            return no_judgement(f"the program is longer than {MAX_SOURCE} characters", tests, 0.0)
         job = {
             "tests": tests, "prompt": prompt, "program": program, "fallback": fallback, "entry": entry_point,
             "counting": counting, "timeout": seconds, "call_timeout": call_timeout, "test_grace": TEST_GRACE,
             "start_grace": START_GRACE, "max_assertions": max_assertions,
         }  # fmt: skip
         with self._places, contextlib.ExitStack() as stack:
-            ours, checkers = stack.enter_context(_pair())
-            asks, answers = stack.enter_context(_pair())
+            ours, checkers = stack.enter_context(socket_pair())
+            asks, answers = stack.enter_context(socket_pair())
             null = stack.enter_context(open(os.devnull, "r+b", buffering=0))
             runner = self._start(stack, "runner", Wiring(answers.fileno(), null.fileno()), timeout)
             checker = self._start(stack, "checker", Wiring(checkers.fileno(), asks.fileno()), timeout + TEST_GRACE)
@@ -302,7 +310,7 @@ class Sandbox:
                 answer = channel.receive(time.monotonic() + timeout + TEST_GRACE + KILL_GRACE)
                 return read_judgement(answer)
             except (ChannelClosed, ChannelTimeout, BadAnswer):
-                return Judgement(False, "the tests came to no end", [], max(1, len(tests)), timeout)
+                return no_judgement("the tests came to no end", tests, timeout)
 
     def _start(self, stack: contextlib.ExitStack, role: Role, wiring: Wiring, seconds: float) -> Box:
         uid = stack.enter_context(self._slots.take())
@@ -351,17 +359,3 @@ def _seconds(timeout: float) -> float:
     if not 0 < timeout <= MAX_TIMEOUT:
         raise ValueError(f"timeout must be above 0 and at most {MAX_TIMEOUT:g} seconds; got {timeout}")
     return float(timeout)
-
-
-@contextlib.contextmanager
-def _pair() -> Iterator[tuple[socket.socket, socket.socket]]:
-    first, second = socket.socketpair()
-    with first, second:
-        yield first, second
-
-
-@contextlib.contextmanager
-def _pipe() -> Iterator[tuple[FileIO, FileIO]]:
-    read_end, write_end = os.pipe()
-    with open(read_end, "rb", buffering=0) as reader, open(write_end, "wb", buffering=0) as writer:
-        yield reader, writer

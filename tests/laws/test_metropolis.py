@@ -44,6 +44,41 @@ def transition_matrix(model, block, acceptance=log_acceptance, lookahead=lambda 
     return kernel, weights / weights.sum()
 
 
+def test_a_move_to_weight_zero_is_never_accepted_and_out_of_it_always():
+    assert log_acceptance(-math.inf, 0.0, 3, 3) == -math.inf
+    assert log_acceptance(0.0, -math.inf, 3, 3) == 0.0
+    rng = np.random.default_rng(0)
+    assert not any(accepts(-math.inf, rng) for _ in range(100))
+    assert all(accepts(0.0, rng) for _ in range(100))
+
+
+def test_acceptance_happens_as_often_as_it_should():
+    rng = np.random.default_rng(0)
+    share = np.mean([accepts(math.log(0.3), rng) for _ in range(20_000)])
+    assert share == pytest.approx(0.3, abs=4 * math.sqrt(0.21 / 20_000))
+
+
+def test_the_papers_rule_moves_copies_of_low_reward_only():
+    assert is_low_reward_duplicate(True, 0.2, 0.5)
+    assert not is_low_reward_duplicate(True, 0.5, 0.5)
+    assert not is_low_reward_duplicate(False, 0.2, 0.5)
+    assert is_low_reward_duplicate(True, None, 0.5)
+
+
+def test_every_number_of_tokens_but_all_is_as_likely_to_be_kept():
+    rng = np.random.default_rng(0)
+    counts = np.bincount([draw_cut(4, rng) for _ in range(8000)], minlength=4)
+    assert counts / 8000 == pytest.approx([0.25] * 4, abs=0.02)
+    assert draw_cut(1, rng) == 0
+
+
+def test_acceptance_is_the_ratio_of_the_targets_times_that_of_the_lengths():
+    assert log_acceptance(-3.0, -1.0, 5, 2) == pytest.approx(-2.0 + math.log(2 / 5))
+    assert log_acceptance(-1.0, -1.5, 4, 2) == pytest.approx(0.5 + math.log(2 / 4))
+    assert log_acceptance(-1.0, -3.0, 2, 4) == 0.0
+    assert log_acceptance(-math.inf, -math.inf, 2, 2) == -math.inf
+
+
 CASES = [name for name in MODELS if name != "tempered-600-nats"]
 
 
@@ -90,38 +125,3 @@ def test_a_ratio_of_a_cut_down_suffix_does_not_leave_the_target_invariant():
                 wrong[i, j] += math.exp(sum(log_q[y][cut:])) / len(x) * math.exp(min(0.0, new - old))
         wrong[i, i] += 1.0 - wrong[i].sum()
     assert 0.5 * np.abs(target @ wrong - target).sum() > 1e-3
-
-
-def test_a_move_to_weight_zero_is_never_accepted_and_out_of_it_always():
-    assert log_acceptance(-math.inf, 0.0, 3, 3) == -math.inf
-    assert log_acceptance(0.0, -math.inf, 3, 3) == 0.0
-    rng = np.random.default_rng(0)
-    assert not any(accepts(-math.inf, rng) for _ in range(100))
-    assert all(accepts(0.0, rng) for _ in range(100))
-
-
-def test_acceptance_happens_as_often_as_it_should():
-    rng = np.random.default_rng(0)
-    share = np.mean([accepts(math.log(0.3), rng) for _ in range(20_000)])
-    assert share == pytest.approx(0.3, abs=4 * math.sqrt(0.21 / 20_000))
-
-
-def test_the_papers_rule_moves_copies_of_low_reward_only():
-    assert is_low_reward_duplicate(True, 0.2, 0.5)
-    assert not is_low_reward_duplicate(True, 0.5, 0.5)
-    assert not is_low_reward_duplicate(False, 0.2, 0.5)
-    assert is_low_reward_duplicate(True, None, 0.5)
-
-
-def test_every_number_of_tokens_but_all_is_as_likely_to_be_kept():
-    rng = np.random.default_rng(0)
-    counts = np.bincount([draw_cut(4, rng) for _ in range(8000)], minlength=4)
-    assert counts / 8000 == pytest.approx([0.25] * 4, abs=0.02)
-    assert draw_cut(1, rng) == 0
-
-
-def test_acceptance_is_the_ratio_of_the_targets_times_that_of_the_lengths():
-    assert log_acceptance(-3.0, -1.0, 5, 2) == pytest.approx(-2.0 + math.log(2 / 5))
-    assert log_acceptance(-1.0, -1.5, 4, 2) == pytest.approx(0.5 + math.log(2 / 4))
-    assert log_acceptance(-1.0, -3.0, 2, 4) == 0.0
-    assert log_acceptance(-math.inf, -math.inf, 2, 2) == -math.inf

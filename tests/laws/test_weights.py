@@ -39,6 +39,11 @@ def test_log_mean_exp_of_equal_weights_is_their_value():
     assert log_mean_exp([3.5] * 7) == pytest.approx(3.5)
 
 
+@pytest.mark.parametrize("value", [-900.0, 900.0])
+def test_weights_that_are_all_tiny_or_huge_are_summed_like_others(value):
+    assert log_sum_exp([value, value]) == pytest.approx(value + math.log(2.0), abs=1e-12)
+
+
 def test_log_mean_exp_is_the_log_of_the_mean_weight():
     assert log_mean_exp(np.log([1.0, 2.0, 6.0])) == pytest.approx(math.log(3.0))
 

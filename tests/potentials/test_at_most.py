@@ -47,17 +47,32 @@ async def check(source, texts, step=3):
     assert early  # at least one failure showed before its end
 
 
-async def test_unit_tests_bound_what_continuations_and_messages_can_get(sandbox):
-    for texts, style in ((CODE, "continuation"), (MESSAGES, "message")):
-        options = UnitTestOptions(tests=TESTS, answer=style)
-        await check(create(options, RewardRequest(PROMPT), sandbox), texts)
+async def test_an_error_in_the_continued_function_is_for_good_and_all_else_may_be_defined_anew(sandbox):
+    source = create(UnitTestOptions(tests=TESTS, answer="continuation"), RewardRequest(PROMPT), sandbox)
+    await check(source, CODE)
+    most, reward = await bounds(source, CODE[1] + "\n\ndef double(x):\n    return x + x\n", 3)
+    assert min(most) == reward == 1.0
+
+
+async def test_a_message_may_correct_its_function_until_it_ends(sandbox):
+    source = create(UnitTestOptions(tests=TESTS, answer="message"), RewardRequest(PROMPT), sandbox)
+    for text in (*MESSAGES, MESSAGES[0] + "No:\n```python\ndef double(x):\n    return 2 * x\n```\n"):
+        most, reward = await bounds(source, text, 3)
+        assert min(most) >= reward
 
 
 async def test_programs_that_print_are_bounded_by_the_cases_that_they_failed(sandbox):
+    options = StdinTestOptions.model_validate({"cases": [{"stdin": "3\n", "stdout": "6\n"}], "answer": "continuation"})
+    source = StdinTests(options, RewardRequest("n = int(input())\n"), sandbox)
+    await check(source, ["print(n * n)\nprint('done')\n", "print(2 * n)\n"], step=2)
+
+
+async def test_a_message_may_bring_a_better_program_until_it_ends(sandbox):
     options = StdinTestOptions.model_validate({"cases": [{"stdin": "3\n", "stdout": "6\n"}]})
     source = StdinTests(options, RewardRequest(""), sandbox)
-    programs = ["n = int(input())\nprint(n * n)\nprint('done')\n", "n = int(input())\nprint(2 * n)\n"]
-    await check(source, [f"```python\n{program}```\n" for program in programs], step=2)
+    draft, better = (f"```python\nprint({n} * int(input()))\n```\n" for n in (3, 2))
+    most, reward = await bounds(source, f"{draft}Better:\n{better}", 2)
+    assert min(most) == reward == 1.0
 
 
 async def test_a_wrong_sum_is_never_mended(workers):

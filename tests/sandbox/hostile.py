@@ -1,4 +1,5 @@
-"""Programs that try to harm the machine (`harms.txt`) or to fool their tests (`foolings.txt`)."""
+"""Programs that try to harm the machine (`harms.txt`) or to fool their tests (`foolings.txt`), wrong programs of the
+ordinary kind (`wrong_programs.txt`), and right ones (`right_programs.txt`)."""
 
 from __future__ import annotations
 
@@ -36,12 +37,17 @@ class Harm:
 
 @dataclass(frozen=True)
 class Fooling:
-    """`prompt + source` is a program with the entry point `f`, which must not pass `test`."""
+    """`whole` is a program with the entry point `f`, judged by `test`."""
 
     name: str
     source: str
     prompt: str = ""
     test: str = DEFAULT_TEST
+
+    @property
+    def whole(self) -> str:
+        """Prompt and source, or the source alone after a prompt that is prose."""
+        return self.source if "```" in self.prompt else self.prompt + self.source
 
 
 def _sections(path: Path) -> Iterator[tuple[str, str]]:
@@ -55,13 +61,19 @@ def _harms() -> Iterator[Harm]:
         yield Harm(name.removesuffix(" (may end)"), text, name.endswith(" (may end)"))
 
 
-def _foolings() -> Iterator[Fooling]:
-    for name, text in _sections(HERE / "foolings.txt"):
+def _programs(file: str) -> Iterator[Fooling]:
+    for name, text in _sections(HERE / file):
         source, *parts = re.split(r"^--- (prompt|test)\n", text, flags=re.MULTILINE)
         yield Fooling(name, source, **dict(zip(parts[0::2], parts[1::2], strict=True)))
+
+
+def _foolings() -> Iterator[Fooling]:
+    yield from _programs("foolings.txt")
     yield Fooling("null_bytes", "def f(x): return '\0'\0")
     yield Fooling("nested_beyond_the_parser", "f = " + "(" * 5000 + ")" * 5000)
 
 
 HARMS = list(_harms())
 FOOLING = list(_foolings())
+WRONG = list(_programs("wrong_programs.txt"))
+RIGHT = list(_programs("right_programs.txt"))

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from server.openai.protocol import ChatBody, CompletionBody, SMCFields
+from server.openai.protocol import ChatBody, CompletionBody
+from server.runs.fields import SMCFields
 from server.settings import ServerSettings
 from smc_decode.config import SMCConfig
 from tests.server.conftest import Client, chat, completion
@@ -26,6 +27,11 @@ RESHAPING: dict[str, Any] = {
     "min_tokens": 1,
     "ignore_eos": True,
     "logit_bias": {"97": 3},
+    "bad_words": ["a"],
+    "structured_outputs": {"regex": "a+"},
+    "guided_json": {"type": "object"},
+    "guided_regex": "a+",
+    "guided_choice": ["a", "b"],
 }
 MODELS = {"/v1/completions": CompletionBody, "/v1/chat/completions": ChatBody}
 
@@ -46,6 +52,10 @@ VALUES: dict[str, Any] = {
     "web_search_options": {},
     "functions": [{"name": "f"}],
     "function_call": "auto",
+    "guided_decoding_backend": "auto",
+    "guided_grammar": "root ::= 'a'",
+    "guided_whitespace_pattern": " ",
+    "skip_special_tokens": False,
 }
 # Of each field that is honoured: a value that a model of bytes without grammars can serve, or None.
 HONOURED: dict[str, Any] = {
@@ -73,6 +83,8 @@ HONOURED: dict[str, Any] = {
     "stop_token_ids": [1],
     "return_token_ids": True,
     "add_special_tokens": False,
+    "include_stop_str_in_output": True,
+    "truncate_prompt_tokens": 2,
     "chat_template_kwargs": {"thinking": False},
     "add_generation_prompt": True,
     "continue_final_message": False,

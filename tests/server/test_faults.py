@@ -34,7 +34,7 @@ def outcome(reply: httpx.Response) -> str:
 
 
 def assert_nothing_is_held(client: Client) -> None:
-    admission = client.app.state.services.admission  # type: ignore[attr-defined]
+    admission = client.app.state.admission  # type: ignore[attr-defined]
     assert (admission.used, admission.running, admission.waiting) == (0, 0, 0)
 
 

@@ -8,7 +8,8 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from server.openai.protocol import ChatBody, CompletionBody, SMCFields
+from server.openai.protocol import ChatBody, CompletionBody
+from server.runs.fields import SMCFields
 from smc_decode.config import SMCConfig
 from tests.server.conftest import MakeClient, chat, completion
 from tests.server.toy import toy_engine
@@ -39,7 +40,7 @@ async def send(make_client: MakeClient, path: str, body: dict[str, Any]) -> None
         error = reply.json()["error"]
         assert error["message"]
         assert error["code"]
-    assert client.app.state.services.admission.used == 0  # type: ignore[attr-defined]
+    assert client.app.state.admission.used == 0  # type: ignore[attr-defined]
 
 
 @FUZZ

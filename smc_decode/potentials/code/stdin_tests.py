@@ -20,7 +20,7 @@ from smc_decode.potentials.cache import ContentCache, content_key, gather
 from smc_decode.potentials.code.program import Program, read_program
 from smc_decode.potentials.code.unit_tests import Tally
 from smc_decode.potentials.declaration import Kind, no_sandbox
-from smc_decode.potentials.options import Finite, Options, RewardRequest, Share, text_of
+from smc_decode.potentials.options import Finite, Options, RewardRequest, Share
 from smc_decode.sandbox.results import SandboxError, SandboxUnavailable, ScriptOutcome
 
 PREFIX_TIMEOUT = 1.0
@@ -76,10 +76,7 @@ class StdinTests(RewardSource):
         self.cache: ContentCache[Tally] = ContentCache() if cache is None else cache
         self._sandbox = sandbox
         self._chat = options.answer != "continuation"
-        messages = request.messages or ()
-        self._lead = text_of(messages[-1].get("content")) if request.continues_assistant else ""
-        if options.answer == "continuation":
-            self._lead = self._lead or request.prompt_text
+        self._lead = request.lead or ("" if self._chat else request.prompt_text)
         self._key = content_key(
             [(case.stdin, case.stdout) for case in options.cases], options.timeout, options.tolerance
         )
@@ -116,12 +113,15 @@ class StdinTests(RewardSource):
     def _reward(self, program: Program, tally: Tally | None) -> Reward:
         detail: dict[str, Any] = {"basis": "cases", "syntax": program.syntax, "complete": program.complete}
         if not program.syntax:
-            return Reward(0.0, {**detail, "note": "no valid Python"}, at_most=0.0)
+            lost = program.ended or not program.mendable
+            return Reward(0.0, {**detail, "note": "no valid Python"}, at_most=0.0 if lost else 1.0)
         if tally is None:
             share, most = (0.0, 0.0) if program.complete else (self.options.pending, 1.0)
         else:
             share, most = tally.share(self.options.pending), tally.share(1.0)
             detail |= {"passed": tally.passed, "undecided": tally.undecided, "total": tally.total}
+        if not program.ended and program.mendable:  # a better program may follow
+            most = 1.0
         weight = self.options.syntax_weight
         return Reward(weight + (1.0 - weight) * share, detail, weight + (1.0 - weight) * most)
 

@@ -1,6 +1,6 @@
 """Unit tests as a reward: r = 0.3 · syntax + 0.7 · (share of assertions that pass), the weights of arXiv 2604.16453.
 
-A prefix is judged by what is certain already. An unfinished function is closed by cuts (``code_prefix``) and run:
+A prefix is judged by what is certain already. An unfinished function is closed by cuts (``program``) and run:
 an assertion whose calls return before a cut is decided, and one that is not counts ``pending``. So an unfinished one
 that can still be right never scores below a finished wrong one, a wrong early return shows at once, and a function that
 has ended has its final score though its sequence goes on. With the telescoping kind prefix scores are twists: only the
@@ -22,14 +22,17 @@ from smc_decode.potentials.code.probes import behaviour_of
 from smc_decode.potentials.code.program import (
     CUT,
     Program,
+    asserts_in,
     code_of_prompt,
     infer_entry_point,
     parse,
     read_program,
 )
 from smc_decode.potentials.declaration import Kind, no_sandbox
-from smc_decode.potentials.options import Finite, Options, RewardRequest, RewardRequestError, Share, text_of
+from smc_decode.potentials.options import Finite, Options, RewardRequest, RewardRequestError, Share
+from smc_decode.sandbox import refuse_tests
 from smc_decode.sandbox.results import (
+    AssertionOutcome,
     AssertionReport,
     Call,
     CallOutcome,
@@ -110,13 +113,15 @@ class UnitTestOptions(CodeOptions):
 class CodeTask:
     """A function to be written: the code that it continues, its name, and how answers are written.
 
-    ``lead``: what the assistant's message begins with already.
+    ``lead``: what the assistant's message begins with already. ``helpers``: text whose code tests may use, the whole of
+    what the user wrote: a helper may be in another block than the function.
     """
 
     prompt: str
     entry_point: str
     chat: bool
     lead: str = ""
+    helpers: str = ""
 
     def read(self, prefix: Prefix) -> Program:
         return read_program(
@@ -130,26 +135,24 @@ class CodeTask:
 
 def code_task(options: CodeOptions, request: RewardRequest, tests: Sequence[str] = ()) -> CodeTask:
     """The task of a request. Raises RewardRequestError when no entry point is given or found."""
-    prompt = code_of_prompt(request.task if options.prompt is None else options.prompt)
-    entry_point = options.entry_point or infer_entry_point(prompt, tests)
+    task = request.task if options.prompt is None else options.prompt
+    prompt = code_of_prompt(task)
+    entry_point = options.entry_point or infer_entry_point(prompt, tests or asserts_in(task))
     if not entry_point:
         raise RewardRequestError(
             "no function was found in the prompt or the tests: give smc.reward.params.entry_point",
             "smc.reward.params.entry_point",
         )
     chat = request.messages is not None if options.answer == "auto" else options.answer == "message"
-    lead = ""
-    if request.continues_assistant and request.messages:
-        lead = text_of(request.messages[-1].get("content"))
-    return CodeTask(prompt, entry_point, chat, lead)
+    return CodeTask(prompt, entry_point, chat, request.lead, task)
 
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """What became of a program's assertions. ``total`` 0: it was not run."""
+    """What became of a program's written assertions, each with one share. ``total`` 0: it was not run."""
 
-    passed: int
-    undecided: int
+    passed: float
+    undecided: float
     total: int
     note: str = ""
     behaviour: str | None = None
@@ -185,7 +188,7 @@ class UnitTests(RewardSource):
         self._basis = basis
         self._probes = list(probes)
         self._test_key = content_key(
-            self._tests, task.entry_point, task.prompt, options.timeout, options.call_timeout, self._probes
+            self._tests, task.entry_point, task.helpers, options.timeout, options.call_timeout, self._probes
         )
 
     async def rewards(self, batch: Sequence[Prefix]) -> list[Reward]:
@@ -207,7 +210,7 @@ class UnitTests(RewardSource):
         try:
             report = await self._sandbox.arun_assertions(
                 program.source, self._tests, self.task.entry_point, timeout,
-                prompt=self.task.prompt, call_timeout=call_timeout,
+                prompt=self.task.helpers, call_timeout=call_timeout,
             )  # fmt: skip
             tally = self._tally(program, report)
             if self._probes and program.ended and tally.total and tally.passed == tally.total:
@@ -225,18 +228,21 @@ class UnitTests(RewardSource):
         judged = [outcome for outcome in report.outcomes if outcome.kind != "invalid"]
         if report.outcomes and not judged and report.total == 0:
             raise PotentialError(f"{self._param}: none of the tests can be run: {report.outcomes[0].detail}")
-        if report.total == 0:  # tests that assert nothing but were run to their end
-            return Tally(int(report.all_passed), 0, 1, report.detail)
+        passed = report.passed
+        if passed == report.total and not report.all_passed:  # a fault beside the assertions
+            passed = max(0.0, passed - 1.0)
         if program.ended:
-            return Tally(report.passed, 0, report.total, report.detail)
-        open_kinds = ("timeout",) if not program.complete else ()
-        undecided = 0
-        for outcome in judged:
-            waits = CUT in outcome.detail or "NameError" in outcome.detail  # a helper may still be written
-            undecided += outcome.kind != "passed" and (waits or outcome.kind in open_kinds)
-        if not program.complete:
-            undecided += report.total - len(judged)
-        return Tally(report.passed, undecided, report.total, report.detail)
+            return Tally(passed, 0, report.total, report.detail)
+        undecided = sum(outcome.share for outcome in judged if self._is_open(program, outcome))
+        return Tally(passed, undecided, report.total, report.detail)
+
+    @staticmethod
+    def _is_open(program: Program, outcome: AssertionOutcome) -> bool:
+        """Whether the rest of the answer may still decide an assertion."""
+        if outcome.kind == "passed":
+            return False
+        waits = CUT in outcome.detail or "NameError" in outcome.detail  # a helper may still be written
+        return waits or (not program.complete and outcome.kind in ("timeout", "unreached"))
 
     def _reward(self, program: Program, tally: Tally | None) -> Reward:
         detail: dict[str, Any] = {
@@ -244,18 +250,21 @@ class UnitTests(RewardSource):
             "passed": 0, "undecided": None, "total": None,
         }  # fmt: skip
         if not program.syntax:
-            return Reward(0.0, {**detail, "note": "no valid Python"}, at_most=0.0)
+            lost = program.ended or not program.mendable
+            return Reward(0.0, {**detail, "note": "no valid Python"}, at_most=0.0 if lost else 1.0)
         if tally is None:
-            share, most = (0.0, 0.0) if program.complete else (self.options.pending, 1.0)
+            share = 0.0 if program.complete else self.options.pending
         else:
-            share, most = tally.share(self.options.pending), tally.share(1.0)
+            share = tally.share(self.options.pending)
             detail |= {"passed": tally.passed, "undecided": tally.undecided, "total": tally.total}
             if tally.note and program.ended:
                 detail["note"] = tally.note
             if tally.behaviour:
                 detail["behaviour"] = tally.behaviour
         weight = self.options.syntax_weight
-        return Reward(weight + (1.0 - weight) * share, detail, weight + (1.0 - weight) * most)
+        value = weight + (1.0 - weight) * share
+        # as long as there is text to come it may define the function anew, and the last definition counts
+        return Reward(value, detail, value if program.ended else 1.0)
 
 
 def create(
@@ -266,15 +275,22 @@ def create(
     name: str = "unit_tests",
     cache: ContentCache[Tally] | None = None,
 ) -> UnitTests:
-    """The source for one request. Raises RewardRequestError for tests that are no Python or have no entry point."""
+    """The source for one request. Raises RewardRequestError where there is no entry point, and (``invalid_reward``) for
+    tests that are no Python or would accept every program."""
     param = "smc.reward.params.test" if options.tests is None else "smc.reward.params.tests"
     tests: str | tuple[str, ...] = options.test if options.test is not None else options.tests or ()
     for number, test in enumerate([tests] if isinstance(tests, str) else tests):
         if parse(test) is None:
             where = param if isinstance(tests, str) else f"{param}.{number}"
-            raise RewardRequestError(f"{where} is no valid Python", where)
+            raise RewardRequestError(f"{where} is no valid Python", where, "invalid_reward")
     listed = (tests,) if isinstance(tests, str) else tests
-    return UnitTests(code_task(options, request, listed), tests, sandbox, options, name=name, cache=cache, param=param)
+    task = code_task(options, request, listed)
+    refused = refuse_tests(tests, task.entry_point, task.helpers)
+    if refused is not None:
+        number, why = refused
+        where = param if isinstance(tests, str) else f"{param}.{number}"
+        raise RewardRequestError(f"{where}: {why}", where, "invalid_reward")
+    return UnitTests(task, tests, sandbox, options, name=name, cache=cache, param=param)
 
 
 CODE_PARAMS = ("prompt", "entry_point", "answer", "syntax_weight", "pending", "run_prefixes")

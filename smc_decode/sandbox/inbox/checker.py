@@ -1,17 +1,22 @@
 """The checker: holds the tests, calls the program through a proxy, and decides. Its control flow is the verdict.
 
-It compares plain values that it has built itself out of tagged bytes, so that no object of the program's ever
-takes part in a comparison. It runs in a box of its own, because tests may come from a client.
+It compares values that it has built itself out of tagged bytes, so that no object of the program's ever takes part in
+a comparison. It runs in a box of its own, because tests may come from a client.
 """
 
 import _signal  # type: ignore[import-not-found]
 import os
 from time import monotonic
 
-from . import rewrite
+from . import reach, rewrite, running
 from .candidate import Candidate, CandidateFault, TestFault
-from .channel import MAX_ANSWER, MAX_REQUEST, Channel, ChannelClosed, ChannelTimeout
+from .channel import MAX_ANSWER, MAX_OBJECTS, MAX_REQUEST, Channel, ChannelClosed, ChannelTimeout
+from .names import Names
 from .recorder import DETAIL_LENGTH, Enough, Recorder
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .prompt import Helpers
 
 
 class Job:
@@ -41,7 +46,7 @@ class Job:
 def serve() -> None:
     """Take one job from the server (descriptor 0) and answer it; the runner is at descriptor 1."""
     server = Channel(os.dup(0), MAX_ANSWER, MAX_REQUEST)
-    runner = Channel(os.dup(1), MAX_REQUEST, MAX_ANSWER)
+    runner = Channel(os.dup(1), MAX_REQUEST, MAX_OBJECTS)
     null = os.open("/dev/null", os.O_RDWR)
     for stream in (0, 1, 2):
         os.dup2(null, stream)
@@ -62,142 +67,147 @@ def serve() -> None:
 def judge(job: Job, runner: Channel) -> tuple[object, ...]:
     """Run the tests against the program in the runner.
 
-    Returns ("test-fault", detail), or ("judged", passed, detail, outcomes, unseen, seconds) with the outcomes and the
-    number of unseen assertions as `Recorder` keeps them, and the seconds that were spent waiting for the program.
+    Returns ("test-fault", detail), or ("judged", passed, detail, outcomes, held, total, seconds) with the outcomes, the
+    shares added up and the number of assertions as `Recorder.summary` gives them, and the seconds that were spent
+    waiting for the program.
     """
-    candidate = Candidate(runner, job.entry, job.timeout, job.call_timeout)
     _signal.signal(_signal.SIGALRM, _stop)
     _signal.setitimer(_signal.ITIMER_REAL, job.timeout + job.test_grace)
-    recorder = Recorder(candidate, [1] * len(job.tests), job.max_assertions)
-    passed, detail = False, ""
     try:
-        tests = _prepare(job)
-        written = [0 if isinstance(test, str) else max(1, test.assertions) for test in tests]
-        recorder = Recorder(candidate, written, job.max_assertions)
-        passed = _run_all(tests, job, candidate, recorder)
+        judging = _Judging(job, runner)
+        return judging.answer()
     except TestFault as error:
         return ("test-fault", str(error)[:DETAIL_LENGTH])
-    except CandidateFault as error:  # the program does not load
-        detail = str(error)
     except Enough:
-        detail = "the time or the number of assertions is used up"
+        return ("test-fault", "the tests take too long to be prepared")
     finally:
         _signal.setitimer(_signal.ITIMER_REAL, 0)
-    # the control flow decides, but never against the record
-    spotless = candidate.fault is None and all(kind in ("passed", "invalid") for _, _, kind, _ in recorder.outcomes)
-    detail = recorder.detail or detail or str(candidate.fault or "")
-    return (
-        "judged", passed and spotless, detail[:DETAIL_LENGTH], recorder.outcomes, recorder.unseen, candidate.seconds,
-    )  # fmt: skip
 
 
 def _stop(*_: object) -> None:
     raise Enough
 
 
-def _prepare(job: Job) -> list["rewrite.Rewritten | str"]:
+class _Judging:
+    """One job on its way to its verdict."""
+
+    def __init__(self, job: Job, runner: Channel) -> None:
+        self._job = job
+        helpers = _helpers(job.prompt)
+        self._tests = _prepare(job, helpers)
+        valid = [test for test in self._tests if not isinstance(test, str)]
+        mentions = {name for test in valid for name in test.mentions}
+        self._candidate = Candidate(runner, job.entry, job.timeout, job.call_timeout, mentions)
+        self._candidate.open_interfaces = "." in job.entry or _declares_class(job.prompt, job.entry)
+        self._candidate.want_before = any(test.reads_before for test in valid)
+        slots = [[] if isinstance(test, str) else _slots(test) for test in self._tests]
+        self._recorder = Recorder(self._candidate, slots, job.counting, job.max_assertions)
+        self._names = Names(self._candidate, job.entry, {name for test in valid for name in test.free}, mentions)
+        if helpers is not None:
+            self._names.take_from_prompt(helpers)
+
+    def answer(self) -> tuple[object, ...]:
+        recorder, candidate = self._recorder, self._candidate
+        passed, detail = False, ""
+        try:
+            passed = self._run_all()
+        except CandidateFault as error:  # the program does not load
+            detail = str(error)
+            recorder.give_up(error.kind, detail)
+        except Enough:
+            detail = "the time or the number of evaluations is used up"
+            recorder.give_up("timeout", detail)
+        held, total, outcomes = recorder.summary()
+        # the control flow decides, but never against the record
+        spotless = candidate.fault is None and recorder.spotless
+        detail = recorder.detail or detail or str(candidate.fault or "")
+        return (
+            "judged", passed and spotless, "" if passed and spotless else detail, outcomes, held, total,
+            float(candidate.seconds),
+        )  # fmt: skip
+
+    def _run_all(self) -> bool:
+        recorder = self._recorder
+        passed = any(not isinstance(test, str) for test in self._tests)
+        if passed:
+            self._candidate.load(self._job.program, self._job.fallback, self._names.classes)
+            self._names.take_from_program(recorder)
+        for index, test in enumerate(self._tests):
+            recorder.begin(index)
+            try:
+                if isinstance(test, str):
+                    raise TestFault(test)
+                if not self._run(index, test):
+                    passed = False
+                    if not self._job.counting:
+                        break
+            except TestFault as error:
+                if len(self._tests) == 1:
+                    raise
+                recorder.invalid(index, str(error))
+        return passed
+
+    def _run(self, index: int, test: "rewrite.Rewritten") -> bool:
+        """Execute one test. True if it ended as a passed test does."""
+        candidate, recorder = self._candidate, self._recorder
+        calls = candidate.calls
+        try:
+            running.execute(test.code, test.tree, self._names.all, candidate.function)
+            if candidate.calls == calls and len(self._tests) == 1:
+                raise TestFault("the test never calls the candidate")
+            if test.is_setup:
+                return True
+            if not test.slots and candidate.poison is None:
+                recorder.mark(0, True)
+        except (TestFault, Enough):
+            raise
+        except BaseException as error:
+            if candidate.calls == calls and not isinstance(error, (AssertionError, CandidateFault)):
+                raise TestFault(
+                    f"the test fails before it calls the candidate: {type(error).__name__}: {error}"
+                ) from None
+            recorder.break_off(error, _line(error))
+            return False
+        recorder.end()
+        return recorder.holds(index)
+
+
+def _helpers(prompt: str) -> "Helpers | None":
+    """What the prompt defines, where a test may use it."""
+    if not prompt.strip():
+        return None
+    from .prompt import Helpers
+
+    return Helpers(prompt)
+
+
+def _prepare(job: Job, helpers: "Helpers | None") -> list["rewrite.Rewritten | str"]:
     """Each test, rewritten, or what is wrong with it."""
     tests: list[rewrite.Rewritten | str] = []
-    for index, source in enumerate(job.tests):
+    for index, (source, found) in enumerate(zip(job.tests, reach.screen(job.tests, job.entry, helpers), strict=True)):
+        if isinstance(found, str):
+            tests.append(found)
+            continue
         try:
-            tests.append(rewrite.rewrite(source, f"<test {index}>", job.entry, job.counting))
-        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+            test = rewrite.rewrite(source, f"<test {index}>", job.entry, found.dead)
+        except reach.FAULTS as error:
             tests.append(f"the test is no Python: {type(error).__name__}: {error}")
+            continue
+        test.is_setup = found.is_setup
+        tests.append(test)
+    if all(not isinstance(test, str) and test.is_setup for test in tests):
+        raise TestFault("none of the tests calls the candidate")
     return tests
 
 
-def _run_all(tests: list["rewrite.Rewritten | str"], job: Job, candidate: Candidate, recorder: Recorder) -> bool:
-    valid = [test for test in tests if not isinstance(test, str)]
-    candidate.want_after = any(test.reads_after for test in valid)
-    if valid:
-        names = _names({name for test in valid for name in test.free}, job, candidate, recorder)
-        candidate.load(job.program, job.fallback)
-    passed = bool(valid)
-    for index, test in enumerate(tests):
-        recorder.begin(index)
-        try:
-            if isinstance(test, str):
-                raise TestFault(test)
-            if not _run(test, names, candidate, recorder):
-                passed = False
-                if not job.counting:
-                    break
-        except TestFault as error:
-            if len(tests) == 1:
-                raise
-            recorder.invalid(index, str(error))
-    return passed
+def _declares_class(prompt: str, name: str) -> bool:
+    """Whether the prompt says that the entry point is a class."""
+    return any(f"class {name}{after}" in prompt for after in "(: \n")
 
 
-def _names(free: set[str], job: Job, candidate: Candidate, recorder: Recorder) -> dict[str, object]:
-    """What test code finds: the entry point, the prompt's own helpers, and the program's other functions."""
-    names: dict[str, object] = {
-        "__name__": "__test__",
-        "candidate": candidate,
-        rewrite.MARK: recorder.mark,
-        rewrite.FAILED: recorder.failed,
-        rewrite.CAUGHT: (Exception, CandidateFault),
-        rewrite.AFTER: candidate.after,
-    }
-    head, _, method = job.entry.partition(".")
-    names[head] = _Class(head, candidate) if method else candidate
-    free -= names.keys()
-    if free:
-        # a helper that the prompt defines is taken from the prompt: the program may have changed it
-        helpers = _defined_by(job.prompt)
-        for name in free:
-            names[name] = helpers[name] if name in helpers else candidate.function(name)
-    return names
-
-
-def _defined_by(prompt: str) -> dict[str, object]:
-    """What the prompt defines; nothing if it is prose."""
-    for body in ("", "\n    pass\n", "\n        pass\n"):  # it may end in the middle of a function or a method
-        helpers: dict[str, object] = {"__name__": "__prompt__"}
-        try:
-            exec(compile(prompt + body, "<prompt>", "exec", dont_inherit=True), helpers)
-        except SyntaxError:
-            continue
-        except (Exception, SystemExit):
-            pass
-        return helpers
-    return {}
-
-
-class _Class:
-    """Stands for a class of the program: `Class().method(...)` runs on a fresh instance in the runner."""
-
-    def __init__(self, name: str, candidate: Candidate) -> None:
-        self._name = name
-        self._candidate = candidate
-
-    def __call__(self) -> "_Class":
-        return self
-
-    def __getattr__(self, method: str) -> object:
-        return self._candidate.function(f"{self._name}.{method}")
-
-
-def _run(test: "rewrite.Rewritten", names: dict[str, object], candidate: Candidate, recorder: Recorder) -> bool:
-    """Execute one test. True if it ended as a passed test does."""
-    names.pop("check", None)
-    calls, outcomes = candidate.calls, len(recorder.outcomes)
-    try:
-        exec(test.code, names)  # type: ignore[arg-type]
-        check = names.get("check")
-        if check is not None:
-            check(candidate)  # type: ignore[operator]
-        elif not test.assertions and candidate.calls == calls:
-            raise TestFault("the test neither defines `check` nor asserts anything")
-    except (TestFault, Enough):
-        raise
-    except BaseException as error:
-        if candidate.calls == calls and not isinstance(error, (AssertionError, CandidateFault)):
-            raise TestFault(f"the test fails before it calls the candidate: {type(error).__name__}: {error}") from None
-        recorder.failed(_line(error), error)
-        return False
-    recorder.end()
-    return all(kind == "passed" for _, _, kind, _ in recorder.outcomes[outcomes:])
+def _slots(test: "rewrite.Rewritten") -> "list[rewrite.Slot]":
+    """Those of its assertions; a test that asserts nothing is itself one assertion, that it comes to its end."""
+    return test.slots or ([] if test.is_setup else [rewrite.Slot(0, never=False)])
 
 
 def _line(error: BaseException) -> int:

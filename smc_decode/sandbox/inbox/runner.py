@@ -1,15 +1,18 @@
 """The runner: executes one untrusted program and answers calls to it. It never sees a test or an expected value.
 
 Nothing that it says is trusted. The program may patch, read or replace every line below and may write to the channel
-itself; all it can gain is to choose the plain value with which a call is answered, which it could do by returning it.
+itself; all it can gain is to choose the values with which a call is answered, which it could do by returning them.
 """
 
+import _io
 import _signal  # type: ignore[import-not-found]  # `signal` would import `enum`
+import _thread
 import builtins
 import os
 import sys
 
 from .channel import MAX_ANSWER, MAX_REQUEST, Channel
+from .errors import describe
 from .wire import WireError
 
 TYPE_CHECKING = False
@@ -17,7 +20,7 @@ if TYPE_CHECKING:
     from types import CodeType
     from typing import Any
 
-MESSAGE_LENGTH = 300
+MAX_OUTPUT = 1 << 20  # characters of output that a test may look at
 
 
 class _SoftTimeout(BaseException):
@@ -25,28 +28,40 @@ class _SoftTimeout(BaseException):
 
 
 def serve() -> None:
-    """Answer frames on descriptor 0 until it closes: one `load` (with the greatest size of an answer), then `call`s."""
-    channel = Channel(take_channel(), MAX_ANSWER, MAX_REQUEST)
+    """Answer frames on descriptor 0 until it closes: first `load`, then calls.
+
+    `load` says the greatest size of an answer, the program, what to take if it is no Python, the entry point, and for
+    a conversation about objects its options (None: calls with plain values).
+    """
+    channel = Channel(take_channel(), MAX_ANSWER, MAX_REQUEST, blocking=True)
     channel.send(("hello",))
     program = _Program()
+    request: tuple[Any, ...] = channel.receive()  # type: ignore[assignment]
+    _, channel.max_sent, source, fallback, entry, options = request
+    if options is None:
+        channel.send(program.load(source, fallback, entry))
+        _serve_plain_calls(channel, program)
+    else:
+        talk = _Talk(channel, program, options)
+        channel.send(program.load(source, fallback, entry))
+        talk.serve()
+
+
+def _serve_plain_calls(channel: Channel, program: "_Program") -> None:
     while True:
         request: tuple[Any, ...] = channel.receive()  # type: ignore[assignment]
-        if request[0] == "load":
-            channel.max_sent = request[1]
-            channel.send(program.load(*request[2:]))
-        else:
-            _, number, name, args, kwargs, want_after, soft_timeout = request
-            answer = program.call(number, name, args, kwargs, want_after, soft_timeout)
-            try:
-                channel.send(answer)
-            except WireError as error:
-                if answer[0] == "value" and want_after:  # it may be an argument that is no longer plain
-                    try:
-                        channel.send((*answer[:3], None))
-                        continue
-                    except WireError:
-                        pass
-                channel.send(("rejected", number, str(error)))
+        _, number, name, args, kwargs, want_after, soft_timeout = request
+        answer = program.call(number, name, args, kwargs, want_after, soft_timeout)
+        try:
+            channel.send(answer)
+        except WireError as error:
+            if answer[0] == "value" and want_after:  # it may be an argument that is no longer plain
+                try:
+                    channel.send((*answer[:3], None))
+                    continue
+                except WireError:
+                    pass
+            channel.send(("rejected", number, str(error)))
 
 
 def take_channel() -> int:
@@ -61,17 +76,20 @@ def take_channel() -> int:
 
 class _Program:
     def __init__(self) -> None:
-        self._module = type(sys)("candidate")
-        sys.modules["candidate"] = self._module
-        self._entry = ""
+        module = type(sys)("candidate")
+        sys.modules["candidate"] = module
+        self.names = module.__dict__
+        self.entry_point = ""
+        for name in ("exit", "quit"):  # the interpreter starts without `site`
+            setattr(builtins, name, sys.exit)
 
     def load(self, source: str, fallback: str | None, entry: str) -> tuple[object, ...]:
         """Execute `source`; if it is no Python and `fallback` is, execute that."""
-        self._entry = entry
+        self.entry_point = entry
         try:
-            exec(_compiled(source, fallback), self._module.__dict__)
+            exec(_compiled(source, fallback), self.names)
             if entry:
-                self._resolve(entry)
+                self.resolve(entry)
         except BaseException as error:
             return ("failed", *describe(error))
         return ("loaded",)
@@ -85,7 +103,7 @@ class _Program:
                 if soft_timeout is not None:
                     _signal.signal(_signal.SIGALRM, _interrupt)
                     _signal.setitimer(_signal.ITIMER_REAL, soft_timeout)
-                value = self._resolve(name or self._entry)(*args, **kwargs)  # type: ignore[operator]
+                value = self.resolve(name or self.entry_point)(*args, **kwargs)  # type: ignore[operator]
             finally:
                 if soft_timeout is not None:
                     _signal.setitimer(_signal.ITIMER_REAL, 0)
@@ -95,16 +113,140 @@ class _Program:
             return ("raised", number, *describe(error))
         return ("value", number, value, args if want_after else None)
 
-    def _resolve(self, dotted: str) -> object:
+    def entry(self, *args: object, **kwargs: object) -> object:
+        """Call the entry point."""
+        return self.resolve(self.entry_point)(*args, **kwargs)  # type: ignore[operator]
+
+    def resolve(self, dotted: str) -> object:
         """`f`, or `Class.f` on a fresh instance."""
         head, *rest = dotted.split(".")
         try:
-            found = self._module.__dict__[head]
+            found = self.names[head]
         except KeyError:
             raise NameError(f"the program does not define {head!r}") from None
         for part in rest:
             found = getattr(found() if isinstance(found, type) else found, part)
         return found
+
+
+class _Talk:
+    """The conversation with the checker, in which objects have numbers.
+
+    The first number is the entry point's, and the second, where that is a method, its class's. `options`: `classes`
+    that the checker has under the same names, `call_timeout`, whether to `capture` output.
+    """
+
+    def __init__(self, channel: Channel, program: "_Program", options: "dict[str, Any]") -> None:
+        from . import world
+        from .operations import perform
+        from .peer import Peer
+
+        talk = self
+
+        class RunnersPeer(Peer):
+            def ask(self, op: str, *args: "Any") -> object:
+                return talk.ask(op, args)
+
+        self._peer = RunnersPeer(channel, 1, library=False)
+        self._perform = perform
+        self._own: dict[str, Any] = {"name": program.resolve, **world.RUNNERS}
+        self._channel = channel
+        self._program = program
+        self._options = options
+        self._thread = _thread.get_ident()
+        self._asked = 0
+        self._depth = 0
+        self._request: Any = None
+        self._output = _io.StringIO()
+
+    def serve(self) -> None:
+        """Answer until the channel closes."""
+        names, program = self._program.names, self._program
+        head, _, method = program.entry_point.partition(".")
+        session = self._peer.session
+        session.add_home(program.entry if method else names.get(head))
+        if method:
+            session.add_home(names.get(head))
+        session.classes.update(
+            {name: names[name] for name in self._options["classes"] if isinstance(names.get(name), type)}
+        )
+        self._channel.codec = session
+        if self._options["capture"]:
+            sys.stdout = self._output
+        if self._options["call_timeout"] is not None:
+            _signal.signal(_signal.SIGALRM, _interrupt)
+        while True:
+            self._request = self._channel.receive()
+            self._answer()
+
+    def ask(self, op: str, args: "tuple[Any, ...]") -> object:
+        """Have the checker do something with an object of the test's."""
+        if _thread.get_ident() != self._thread:
+            raise RuntimeError("objects of the test can be used in the program's first thread only")
+        self._asked += 1
+        number = self._asked
+        self._channel.send(("do", number, op, args))
+        while True:
+            answer: Any = self._channel.receive()
+            if answer[0] == "do":
+                self._request = answer
+                del answer
+                self._answer()
+            else:
+                return self._read(answer)
+
+    def _read(self, answer: "tuple[Any, ...]") -> object:
+        if answer[0] == "value":
+            return answer[2]
+        if answer[0] == "stop":
+            raise StopIteration
+        if answer[0] == "raised":
+            error = self._peer.error_of(*answer[2:6])
+            error._smc_origin = answer[6]  # type: ignore[attr-defined]
+            raise error
+        raise RuntimeError(str(answer[2]))
+
+    def _answer(self) -> None:
+        request, self._request = self._request, None
+        number = request[1]
+        answer = self._done(number, request[2], request[3])
+        del request  # so that only what the program has kept is held here
+        try:
+            self._channel.send(answer)
+        except WireError as error:
+            if answer[0] == "raised":
+                self._channel.send(self._peer.without_details(answer))
+            else:
+                self._channel.send(("rejected", number, str(error)))
+
+    def _done(self, number: int, op: str, args: "tuple[Any, ...]") -> "tuple[object, ...]":
+        timeout = self._options["call_timeout"] if self._depth == 0 else None
+        self._depth += 1
+        try:
+            try:
+                if timeout is not None:
+                    _signal.setitimer(_signal.ITIMER_REAL, timeout)
+                value = self._own[op](*args) if op in self._own else self._perform(op, args)
+            finally:
+                self._depth -= 1
+                if timeout is not None:
+                    _signal.setitimer(_signal.ITIMER_REAL, 0)
+        except _SoftTimeout:
+            return ("timeout", number)
+        except BaseException as error:
+            if op in ("next", "send") and isinstance(error, StopIteration):
+                return ("stop", number)
+            return self._peer.raised(number, error, getattr(error, "_smc_origin", None))
+        return ("value", number, value, self._written())
+
+    def _written(self) -> str:
+        """What the program has written to its standard output since the last answer."""
+        if not self._options["capture"]:
+            return ""
+        text = self._output.getvalue()[:MAX_OUTPUT]
+        self._output.seek(0)
+        self._output.truncate()
+        return text
 
 
 def _compiled(source: str, fallback: str | None) -> "CodeType":
@@ -121,14 +263,3 @@ def _compiled(source: str, fallback: str | None) -> "CodeType":
 
 def _interrupt(*_: object) -> None:
     raise _SoftTimeout
-
-
-def describe(error: BaseException) -> tuple[str, list[str], str]:
-    """An exception as plain values: type name, the names of its built-in bases (nearest first), message."""
-    kind = type(error)
-    try:
-        message = str(error)[:MESSAGE_LENGTH]
-    except BaseException:
-        message = ""
-    bases = [base.__name__ for base in kind.__mro__ if getattr(builtins, base.__name__, None) is base]
-    return kind.__name__, bases, message

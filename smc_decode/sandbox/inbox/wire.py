@@ -5,7 +5,17 @@ whose `__eq__` always agrees, say) is refused, and a reader can only ever build 
 bounded in bytes (by the caller), in depth, in nodes and in hashed entries, because the other side may be hostile.
 """
 
-from _struct import pack, unpack_from  # `struct` would add an import for nothing
+import _struct  # `struct` would add an import for nothing
+from _struct import Struct, pack
+from itertools import chain
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    Other = Callable[[object, list[bytes], int], None]
+    Further = Callable[[bytes, object], object]
 
 
 class WireError(Exception):
@@ -29,111 +39,137 @@ DEFAULT_LIMITS = Limits()
 def encode(value: object, limits: Limits = DEFAULT_LIMITS) -> bytes:
     """The bytes of `value`. Raises `WireError` if it is not plain, too deep or too large."""
     out: list[bytes] = []
-    _encode(value, out, limits.depth, limits.nodes)
+    write(value, out, limits.depth, limits.nodes)
     return b"".join(out)
 
 
-def _encode(value: object, out: list[bytes], depth: int, max_nodes: int) -> None:
+def write(value: object, out: list[bytes], depth: int, max_nodes: int, other: "Other | None" = None) -> None:
+    """Append the bytes of `value` to `out`.
+
+    `other(value, out, depth)` writes what is neither a scalar nor a tuple nor a frozenset; without it lists, sets and
+    dicts are written in full, and all else is refused.
+    """
     kind = type(value)
+    scalar = _SCALARS.get(kind)
+    if scalar is not None:
+        out.append(scalar(value))
+        return
     if len(out) > max_nodes:
         raise WireError("the value has too many parts")
-    if value is None:
-        out.append(b"N")
-    elif kind is bool:
-        out.append(b"T" if value else b"F")
-    elif kind is int:
-        number: int = value  # type: ignore[assignment]
-        raw = number.to_bytes(number.bit_length() // 8 + 1, "big", signed=True)
-        out.append(b"i" + pack(">I", len(raw)) + raw)
-    elif kind is float:
-        out.append(pack(">cd", b"f", value))
-    elif kind is str:
-        raw = value.encode("utf-8", "surrogatepass")  # type: ignore[attr-defined]
-        out.append(b"s" + pack(">I", len(raw)) + raw)
-    elif kind is bytes:
-        out.append(b"b" + pack(">I", len(value)) + value)  # type: ignore[arg-type, operator]
-    elif kind is complex:
-        out.append(pack(">cdd", b"c", value.real, value.imag))  # type: ignore[attr-defined]
-    elif kind in _SEQUENCES:
-        if depth <= 0:
-            raise WireError("the value is nested too deeply")
-        out.append(_SEQUENCES[kind] + pack(">I", len(value)))  # type: ignore[arg-type]
-        for item in value:  # type: ignore[attr-defined]
-            _encode(item, out, depth - 1, max_nodes)
-    elif kind is dict:
-        if depth <= 0:
-            raise WireError("the value is nested too deeply")
-        out.append(b"d" + pack(">I", len(value)))  # type: ignore[arg-type]
-        for key, item in value.items():  # type: ignore[attr-defined]
-            _encode(key, out, depth - 1, max_nodes)
-            _encode(item, out, depth - 1, max_nodes)
-    else:
+    if other is not None and kind is not tuple and kind is not frozenset:
+        other(value, out, depth)
+        return
+    if kind not in _SEQUENCES and kind is not dict:
         raise WireError(f"a value of type {kind.__name__[:80]} is not a plain value")
+    if depth <= 0:
+        raise WireError("the value is nested too deeply")
+    out.append((b"d" if kind is dict else _SEQUENCES[kind]) + pack(">I", len(value)))  # type: ignore[arg-type]
+    _write_parts(value if kind is not dict else chain.from_iterable(value.items()), out, depth - 1, max_nodes, other)  # type: ignore[attr-defined]
 
 
+def _write_parts(parts: "Any", out: list[bytes], depth: int, max_nodes: int, other: "Other | None") -> None:
+    for part in parts:
+        scalar = _SCALARS.get(type(part))
+        if scalar is None:
+            write(part, out, depth, max_nodes, other)
+        else:
+            out.append(scalar(part))
+            if len(out) > max_nodes:
+                raise WireError("the value has too many parts")
+
+
+def _int(value: int) -> bytes:
+    if -(1 << 63) <= value < 1 << 63:
+        return _PACK_INT(b"j", value)
+    size = value.bit_length() // 8 + 1
+    return b"i" + pack(">I", size) + value.to_bytes(size, "big", signed=True)
+
+
+def _str(value: str) -> bytes:
+    raw = value.encode("utf-8", "surrogatepass")
+    return b"s" + pack(">I", len(raw)) + raw
+
+
+StructError: type[Exception] = _struct.error  # type: ignore[attr-defined]
+_PACK_INT = Struct(">cq").pack
+_NUMBERS = {b"j": Struct(">q"), b"f": Struct(">d"), b"c": Struct(">dd")}
+_CONSTANTS = {b"N": None, b"T": True, b"F": False}
+_LENGTH = Struct(">I")
+_SCALARS: dict[type, "Callable[[Any], bytes]"] = {
+    type(None): lambda value: b"N",
+    bool: lambda value: b"T" if value else b"F",
+    int: _int,
+    float: lambda value: pack(">cd", b"f", value),
+    str: _str,
+    bytes: lambda value: b"b" + pack(">I", len(value)) + value,
+    complex: lambda value: pack(">cdd", b"c", value.real, value.imag),
+}
 _SEQUENCES: dict[type, bytes] = {list: b"l", tuple: b"t", set: b"S", frozenset: b"Z"}
 
 
 def decode(data: bytes, limits: Limits = DEFAULT_LIMITS) -> object:
     """The value that `data` holds, all of it. Raises `WireError` if there is none within the limits."""
-    reader = _Reader(data, limits)
+    reader = Reader(data, limits)
     value = reader.read(limits.depth)
     if reader.at != len(data):
         raise WireError("bytes are left over after the value")
     return value
 
 
-class _Reader:
-    __slots__ = ("at", "data", "hashed", "nodes")
+class Reader:
+    """Reads values one after another. `other(tag, value)`, where given, makes the value of a further tag out of the
+    value that follows it."""
 
-    def __init__(self, data: bytes, limits: Limits) -> None:
+    __slots__ = ("at", "data", "hashed", "nodes", "other")
+
+    def __init__(self, data: bytes, limits: Limits, other: "Further | None" = None) -> None:
+        self.other = other
         self.data = data
         self.at = 0
         self.nodes = limits.nodes
         self.hashed = limits.hashed
 
     def read(self, depth: int) -> object:
-        data, at = self.data, self.at
+        at = self.at
         self.nodes -= 1
         if self.nodes < 0:
             raise WireError("the value has too many parts")
-        tag = data[at : at + 1]
+        tag = self.data[at : at + 1]
         self.at = at + 1
-        if tag == b"i":
-            return int.from_bytes(self._payload(), "big", signed=True)
+        number = _NUMBERS.get(tag)
+        if number is not None:
+            self.at += number.size
+            try:
+                parts = number.unpack_from(self.data, at + 1)
+            except StructError as error:
+                raise WireError("the bytes end inside a number") from error
+            return parts[0] if tag != b"c" else complex(*parts)
         if tag == b"s":
             try:
                 return self._payload().decode("utf-8", "surrogatepass")
             except UnicodeDecodeError as error:
                 raise WireError("a string is not valid UTF-8") from error
-        if tag == b"N":
-            return None
-        if tag == b"T":
-            return True
-        if tag == b"F":
-            return False
+        if tag in _CONSTANTS:
+            return _CONSTANTS[tag]
         if tag == b"b":
             return self._payload()
-        if tag in (b"f", b"c"):
-            width = 8 if tag == b"f" else 16
-            if at + 1 + width > len(data):
-                raise WireError("the bytes end inside a number")
-            self.at = at + 1 + width
-            if tag == b"f":
-                return unpack_from(">d", data, at + 1)[0]
-            return complex(*unpack_from(">dd", data, at + 1))
+        if tag == b"i":
+            return int.from_bytes(self._payload(), "big", signed=True)
         return self._container(tag, depth)
 
     def _container(self, tag: bytes, depth: int) -> object:
         if tag not in (b"l", b"t", b"d", b"S", b"Z"):
-            raise WireError("unknown tag")
+            if self.other is None or not tag or depth <= 0:
+                raise WireError("unknown tag")
+            return self.other(tag, self.read(depth - 1))
         if depth <= 0:
             raise WireError("the value is nested too deeply")
         count = self._length()
         if count > len(self.data) - self.at:  # every item takes a byte at least
             raise WireError("the bytes end inside a container")
         if tag in (b"l", b"t"):
-            items = [self.read(depth - 1) for _ in range(count)]
+            read, inner = self.read, depth - 1
+            items = [read(inner) for _ in range(count)]
             return items if tag == b"l" else tuple(items)
         self.hashed -= count
         if self.hashed < 0:
@@ -148,19 +184,18 @@ class _Reader:
 
     def _length(self) -> int:
         at = self.at
-        if at + 4 > len(self.data):
-            raise WireError("the bytes end inside a length")
         self.at = at + 4
-        return unpack_from(">I", self.data, at)[0]  # type: ignore[no-any-return]
+        try:
+            return _LENGTH.unpack_from(self.data, at)[0]  # type: ignore[no-any-return]
+        except StructError as error:
+            raise WireError("the bytes end inside a length") from error
 
     def _payload(self) -> bytes:
-        length = self._length()
-        end = self.at + length
+        start = self.at + 4
+        self.at = end = start + self._length()
         if end > len(self.data):
             raise WireError("the bytes end inside a payload")
-        raw = self.data[self.at : end]
-        self.at = end
-        return raw
+        return self.data[start:end]
 
 
 def canonical(value: object) -> bytes:

@@ -78,7 +78,7 @@ async def test_the_default_preset_works_with_rewards_that_read_text_and_that_rea
 
 
 async def test_the_start_up_lines_and_ready_name_the_replicas(front: Front) -> None:
-    text = banner(front.app.state.services, "127.0.0.1", 8000)
+    text = banner(front.app.state.about, "127.0.0.1", 8000)
     assert "remote, context of 4095 tokens, at http://one, http://two" in text
     ready = (await front.client.get("/ready")).json()
     assert ready["engine"]["replicas"] == [{"url": "http://one", "up": True}, {"url": "http://two", "up": True}]

@@ -143,3 +143,43 @@ def test_a_request_without_a_function_is_refused():
         create(
             UnitTestOptions(test="def check(candidate): assert candidate()"), RewardRequest("Hello"), FakeSandbox(None)
         )
+
+
+@pytest.mark.parametrize(
+    ("test", "why"),
+    [
+        ("def check(candidate):\n    pass\n", "never calls"),
+        ("def check(candidate):\n    assert 2 > 1\n", "never calls"),
+        ("def check(candidate):\n    assert callable(candidate)\n", "never calls"),
+        ("async def check(candidate):\n    assert candidate(1) == 2\n", "coroutine"),
+        ("def check(candidate):\n    assert candidate(1) == 2\n    yield\n", "generator"),
+        ("def run(g):\n    assert g(1) == 2\n", "nothing runs"),
+        ("if __name__ == '__main__':\n    assert double(1) == 2\n", "nothing runs"),
+        ("def check(candidate):\n    assert near(candidate(1), 2)\n", "judge itself"),
+    ],
+)
+def test_a_test_that_would_accept_every_program_is_refused_when_the_request_comes(test: str, why: str) -> None:
+    with pytest.raises(RewardRequestError, match=why) as caught:
+        create(UnitTestOptions(test=test, entry_point="double"), RewardRequest(PROMPT), FakeSandbox(None))
+    assert (caught.value.param, caught.value.code) == ("smc.reward.params.test", "invalid_reward")
+
+
+async def test_what_a_program_returns_cannot_change_how_many_assertions_there_are(sandbox):
+    loop = "    for v in c(3):\n        assert v > 0\n"
+    test = f"def check(c):\n{loop}    assert c(3) == [1, 2, 3]\n    assert c(1) == [1]\n"
+    got = await reward(sandbox, "    return [1] * 2000\n", test=test)
+    assert got.value == pytest.approx(0.3 + 0.7 / 3)
+    test = f"def check(c):\n    assert c(3) == [1, 2, 3]\n{loop}"
+    assert (await reward(sandbox, "    return [1] * 400\n", test=test)).value == pytest.approx(0.65)
+    assert (await reward(sandbox, "    return []\n", test=test)).value == pytest.approx(0.3)
+
+
+async def test_a_helper_of_an_earlier_block_of_the_message_is_not_the_programs(sandbox):
+    text = f"Use\n```python\ndef same(a, b):\n    return a == b\n```\nand complete\n```python\n{PROMPT}```"
+    test = "def check(candidate):\n    assert same(candidate(2), 4)\n"
+    request = RewardRequest("", [{"role": "user", "content": text}])
+    made = create(UnitTestOptions(test=test, entry_point="double"), request, sandbox)
+    wrong = "```python\ndef double(x):\n    return 0\n\ndef same(a, b):\n    return True\n```"
+    right = "```python\ndef double(x):\n    return x + x\n```"
+    rewards = await made.rewards([answer(wrong), answer(right)])
+    assert [got.value for got in rewards] == [pytest.approx(0.3), pytest.approx(1.0)]

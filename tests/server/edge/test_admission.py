@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from server.edge.admission import Admission
-from server.openai.errors import APIError
+from server.errors import APIError
 from tests.server.conftest import MakeClient, completion
 from tests.server.toy import SlowEngine
 

@@ -59,7 +59,7 @@ async def test_negative_seeds_are_seeds(client: Client) -> None:
 
 
 async def test_n_draws_come_from_one_population(client: Client) -> None:
-    reply = await post(client, n=5, smc={"preset": "smc-reward"})
+    reply = await post(client, n=5, smc={"preset": "smc-reward", "n_particles": 16})
     assert [choice["index"] for choice in reply["choices"]] == [0, 1, 2, 3, 4]
     assert reply["smc"]["n_particles"] == 16
 
@@ -130,7 +130,7 @@ async def test_max_tokens_beyond_the_context_are_lowered_with_a_warning(make_cli
 
 
 async def test_temperature_zero_is_greedy_with_one_particle(client: Client) -> None:
-    greedy = [await post(client, temperature=0, seed=seed, smc={"preset": "smc"}) for seed in (1, 2)]
+    greedy = [await post(client, temperature=0, seed=seed, smc={"preset": None}) for seed in (1, 2)]
     assert greedy[0]["choices"][0]["text"] == greedy[1]["choices"][0]["text"]
     assert greedy[0]["smc"]["n_particles"] == 1
 
@@ -251,7 +251,7 @@ async def test_two_different_presets_are_refused(client: Client) -> None:
 async def test_an_operators_preset_is_offered(make_client: MakeClient) -> None:
     from server.settings import PresetTable
 
-    client = make_client(presets={"mine": PresetTable(base="smc-reward", n_particles=3)})
+    client = make_client(presets={"mine": PresetTable(base="power-smc", n_particles=3)})
     reply = await client.post("/v1/completions", json={"model": "toy:mine", "prompt": "abc", "max_tokens": 9})
     assert reply.json()["smc"]["n_particles"] == 3
     listed = (await client.get("/v1/models")).json()["data"]

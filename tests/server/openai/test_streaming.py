@@ -177,5 +177,5 @@ async def test_a_stream_gives_its_slots_back(make_client: MakeClient) -> None:
     client = make_client()
     for _ in range(3):
         await events(client, "/v1/completions", completion(smc=BLOCKS))
-    admission = client.app.state.services.admission  # type: ignore[attr-defined]
+    admission = client.app.state.admission  # type: ignore[attr-defined]
     assert (admission.used, admission.running, admission.waiting) == (0, 0, 0)

@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,8 @@ import pytest
 from tests.server.conftest import completion
 
 ROOT = Path(__file__).resolve().parents[3]
-LONG = {"model": "toy", "prompt": "abc", "max_tokens": 400, "smc": {"preset": "smc-reward", "block_size": 4}}
+POPULATION = {"preset": "smc-reward", "n_particles": 16, "block_size": 4}
+LONG = {"model": "toy", "prompt": "abc", "max_tokens": 400, "smc": POPULATION}
 
 
 class Server:
@@ -137,6 +139,34 @@ def test_bytes_that_are_no_http_do_not_disturb_it(server: Server) -> None:
         with socket.create_connection((host, int(port))) as connection:
             connection.sendall(junk)
     assert httpx.get(f"{server.url}/health").status_code == 200
+
+
+def test_half_a_request_is_not_waited_for(config: Path, tmp_path: Path) -> None:
+    path = tmp_path / "smc.toml"
+    limits = "receive_timeout_s = 0.3\nmax_header_bytes = 4096\nmax_connections = 4\n"
+    path.write_text(config.read_text().replace("[server]\n", f"[server]\n{limits}"))
+    with running("--config", str(path)) as server:
+        host, port = server.url.removeprefix("http://").split(":")
+        whole = b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+        head = b"POST /v1/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+        for sent, status in (
+            (b"", 408),
+            (b"GET /health HT", 408),
+            (whole + b"GET /hea", 408),
+            (head + b"Content-Length: 50\r\n\r\n{", 408),
+            (b"GET /health HTTP/1.1\r\nX: " + b"x" * 8000, 400),
+        ):
+            with socket.create_connection((host, int(port)), timeout=20) as connection:
+                connection.sendall(sent)
+                reply = b"".join(iter(lambda c=connection: c.recv(65536), b""))
+            assert f"HTTP/1.1 {status} ".encode() in reply, (sent, reply)
+            assert b'"error": {' in reply or b'"error":{' in reply
+        held = [socket.create_connection((host, int(port)), timeout=20) for _ in range(4)]
+        with socket.create_connection((host, int(port)), timeout=20) as connection:
+            assert b'"too_many_connections"' in b"".join(iter(lambda: connection.recv(65536), b""))
+        for each in held:
+            each.close()
+        assert httpx.get(f"{server.url}/health").status_code == 200
 
 
 def malformed(number: int) -> bytes:
@@ -334,7 +364,23 @@ def test_config_show_prints_what_a_config_file_may_hold(config: Path, tmp_path: 
     again = tmp_path / "again.toml"
     again.write_text(done.stdout)
     assert cli("config", "show", "--config", str(again)).stdout == done.stdout
-    assert 'served_model_name = ["toy"]' in done.stdout
+    assert tomllib.loads(done.stdout)["server"]["served_model_name"] == ["toy"]
+
+
+def test_config_show_prints_tables_in_arrays_as_toml(tmp_path: Path) -> None:
+    path = tmp_path / "smc.toml"
+    path.write_text('[[rewards.both.of]]\nname = "regex"\n[[rewards.both.of]]\nname = "confidence"\n')
+    told = tomllib.loads(cli("config", "show", "--config", str(path)).stdout)
+    assert told["rewards"]["both"]["of"] == [{"name": "regex"}, {"name": "confidence"}]
+
+
+def test_the_command_line_goes_before_the_environment_and_that_before_the_file(config: Path) -> None:
+    environment = {"SMC_DECODE_SERVER__DRAIN_TIMEOUT_S": "7", "SMC_DECODE_ENGINE__SECONDS": "0.1"}
+    told = tomllib.loads(cli("config", "show", "--config", str(config), **environment).stdout)
+    assert (told["server"]["drain_timeout_s"], told["server"]["served_model_name"]) == (7, ["toy"])
+    assert told["engine"] == {"kind": "tests.server.toy:create", "seconds": "0.1"}
+    line = one_line(cli("config", "show", SMC_DECODE_SERVER__DRIAN="7"))
+    assert "server.drian is unknown" in line
 
 
 def test_doctor_and_rewards_tell_what_is_there(config: Path) -> None:

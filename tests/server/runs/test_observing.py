@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from server.runs.store import Traces
+from smc_decode.events import Committed
 from tests.server.conftest import Client, MakeClient, completion
 from tests.server.edge.test_auth import KEYS
 from tests.server.toy import SlowEngine
@@ -154,6 +155,38 @@ def test_the_folder_of_traces_is_bounded(tmp_path: Path) -> None:
     assert 3 <= len(sizes) <= 9
     too_large = traces.begin({"owner": "me", "prompt": "x" * 5000}, None)
     assert too_large.warning is not None
+
+
+def test_runs_that_go_on_side_by_side_stay_within_the_bound_together(tmp_path: Path) -> None:
+    traces = Traces(tmp_path, 40_000)
+    running = [traces.begin({"owner": "bob"}, None) for _ in range(12)]
+    for trace in running:
+        for _ in range(3):
+            trace.read(Committed(0, tuple(range(500))))
+    kept = [trace for trace in running if trace.warning is None]
+    stored = sum(path.stat().st_size for path in tmp_path.glob("*"))
+    assert kept
+    assert stored <= 20_000, "half of the bound is one key's share"
+    assert all("half of trace_max_bytes" in (trace.warning or "half of trace_max_bytes") for trace in running)
+
+
+def test_the_runs_of_a_key_that_stores_little_outlive_those_of_one_that_stores_much(tmp_path: Path) -> None:
+    traces = Traces(tmp_path, 40_000)
+
+    def store(owner: str) -> str:
+        trace = traces.begin({"owner": owner, "prompt": "é" * 1500}, None)
+        trace.close()
+        return str(trace.id)
+
+    alices = store("alice")
+    for owner in ("bob", "eve") * 10:
+        store(owner)
+    assert list(traces.lines(alices, "alice"))
+    again = Traces(tmp_path, 20_000)  # a server that is started anew counts what is there
+    for _ in range(3):
+        again.begin({"owner": "bob", "prompt": "x" * 3000}, None).close()
+    assert sum(path.stat().st_size for path in tmp_path.glob("*")) <= 20_000
+    assert list(again.lines(alices, "alice"))
 
 
 async def test_a_run_is_a_span_below_the_clients(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,21 +6,27 @@ A lasting fault is never a 5xx, since clients retry those; where a retry would o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import structlog
-from fastapi import FastAPI, Request
+from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Match
 
 from smc_decode.engines.base import EngineError, EngineRequestError
 from smc_decode.errors import AllParticlesDead
 from smc_decode.potentials.base import PotentialError, PotentialFault, RewardFailure
 from smc_decode.potentials.options import MissingExtra, RewardRequestError
+from smc_decode.validation import problem_of
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
 _NO_RETRY = {"x-should-retry": "false"}
-_log = structlog.get_logger("server.openai.errors")
+_log = structlog.get_logger("server.errors")
 
 
 class APIError(Exception):
@@ -61,6 +67,15 @@ def invalid(message: str, param: str | None = None, code: str = "invalid_value")
     return APIError(400, message, code=code, param=param)
 
 
+def wrong_field(error: ValidationError, model: type[BaseModel], prefix: str = "") -> APIError:
+    """400 for what ``model`` found wrong; ``prefix``: the dotted place of the model in the request."""
+    problem = problem_of(error, model, prefix)
+    if problem.kind == "unknown":
+        message = f"{problem.place} is not a field of this request{problem.choices}"
+        return invalid(message, problem.place, "unknown_field")
+    return invalid(str(problem), problem.place, "missing_field" if problem.kind == "missing" else "invalid_value")
+
+
 def unauthorised(message: str) -> APIError:
     """401, with the challenge that HTTP asks for."""
     headers = {"WWW-Authenticate": "Bearer"}
@@ -71,6 +86,13 @@ def too_large(limit: int) -> APIError:
     """413: the body exceeds ``limit`` bytes."""
     message = f"the request body is larger than {limit} bytes: send fewer or shorter prompts"
     return APIError(413, message, code="request_too_large", headers={"Connection": "close"})
+
+
+def slow_request(seconds: float) -> APIError:
+    """408: for ``seconds`` nothing more of the request arrived."""
+    message = f"the rest of the request did not arrive within {seconds:g} s: send it in one go"
+    headers = {"Connection": "close", **_NO_RETRY}
+    return APIError(408, message, code="request_timeout", kind="timeout_error", headers=headers)
 
 
 def too_many(message: str, code: str, retry_after: float) -> APIError:
@@ -108,7 +130,7 @@ def translate(error: Exception) -> APIError:
         case AllParticlesDead():
             return APIError(422, str(error), code="all_particles_dead", param="smc.reward", headers=_NO_RETRY)
         case RewardRequestError():
-            return invalid(str(error), error.param)
+            return invalid(str(error), error.param, error.code)
         case MissingExtra():
             # Lasting, until the operator installs it: what needs it can be left out.
             return invalid(f"this server lacks what the request needs: {brief(error)}", None, "missing_extra")
@@ -134,6 +156,21 @@ def brief(error: object) -> str:
     return first.removesuffix("; it said:")[:300]
 
 
+def _hint(request: Request) -> str:
+    """Where the route is that a client with another base URL must have meant."""
+    path = request.url.path
+    candidates = (f"/v1{path}", path.removeprefix("/v1"), path.rstrip("/"))
+    for candidate in candidates:
+        if candidate != path and _exists(request.app.routes, request.scope["method"], candidate):
+            return f"; use {candidate} (is the client's base URL the one that ends in /v1?)"
+    return ""
+
+
+def _exists(routes: Sequence[BaseRoute], method: str, path: str) -> bool:
+    scope = {"type": "http", "method": method, "path": path, "headers": []}
+    return any(route.matches(scope)[0] is Match.FULL for route in routes)
+
+
 def install(app: FastAPI) -> None:
     """Give the application these errors, on unknown routes and methods too."""
 
@@ -142,7 +179,7 @@ def install(app: FastAPI) -> None:
             return await on_any(request, error)
         where = f"{request.method} {request.url.path}"
         if error.status_code == 404:
-            api = APIError(404, f"there is no {where}", code="not_found")
+            api = APIError(404, f"there is no {where}{_hint(request)}", code="not_found")
         elif error.status_code == 405:
             allowed = (error.headers or {}).get("Allow", "another method")
             api = APIError(405, f"{where} is not allowed; use {allowed}", code="method_not_allowed")
