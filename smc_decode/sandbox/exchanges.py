@@ -149,13 +149,18 @@ def exchange_streams(
             if room < 0:
                 return b"".join(parts), False
         if not to_script.closed and to_script.fileno() in ready:
-            try:
-                pending = pending[to_script.write(pending[:CHUNK]) or 0 :]
-            except BrokenPipeError:  # it does not want the rest
-                pending = pending[:0]
+            pending = _written(to_script, pending)
             if not pending:
                 poll.unregister(to_script)
                 to_script.close()
+
+
+def _written(to_script: FileIO, pending: memoryview) -> memoryview:
+    """What is left to write after one write."""
+    try:
+        return pending[to_script.write(pending[:CHUNK]) or 0 :]
+    except BrokenPipeError:  # it does not want the rest
+        return pending[:0]
 
 
 def run_script(
