@@ -8,32 +8,33 @@ from collections.abc import AsyncIterator, Callable, Mapping
 
 from fastapi import Depends, FastAPI
 
-from server import errors, page
-from server.edge.admission import Admission
-from server.edge.auth import Keys
-from server.edge.gate import Gate
-from server.edge.limits import BodyLimit
-from server.edge.logs import RequestLog
-from server.edge.work import Work
-from server.openai import chat, completions, models
-from server.openai.operation import Operations
-from server.process import health
-from server.process.about import About
-from server.process.life import Lifecycle
-from server.process.loading import Loaded
-from server.process.version import VERSION
-from server.runs import routes as stored_runs
-from server.runs.metrics import Metrics
-from server.runs.plan import Planner
-from server.runs.presets import PresetBook
-from server.runs.runner import Runner
-from server.runs.store import Traces
-from server.runs.tracing import Spans
-from server.settings import PresetTable, ServerSettings
 from smc_decode.engines.base import Engine
 from smc_decode.engines.bundled_model import default_cache_dir
 from smc_decode.potentials.catalogue import RewardCatalogue
 from smc_decode.sandbox import Sandbox
+
+from . import errors, page
+from .edge.admission import Admission
+from .edge.auth import Keys
+from .edge.gate import Gate
+from .edge.limits import BodyLimit
+from .edge.logs import RequestLog
+from .edge.work import Work
+from .openai import chat, completions, models
+from .openai.operation import Operations
+from .process import health
+from .process.about import About
+from .process.life import Lifecycle
+from .process.loading import Loaded
+from .process.version import VERSION
+from .runs import routes as stored_runs
+from .runs.metrics import Metrics
+from .runs.plan import Planner
+from .runs.presets import PresetBook
+from .runs.runner import Runner
+from .runs.store import Traces
+from .runs.tracing import Spans
+from .settings import PresetTable, ServerSettings
 
 
 def create_app(

@@ -10,7 +10,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from server.settings import ConfigError, Settings, load_settings
+from .settings import ConfigError, Settings, load_settings
 
 app = typer.Typer(
     name="smc-decode",
@@ -76,8 +76,8 @@ def serve(
         "engine": _engine(model, engine, remote, max_model_len),
     }
     settings = _settings(config, overrides)
-    from server.process.serving import bind
-    from server.process.serving import serve as run_server
+    from .process.serving import bind
+    from .process.serving import serve as run_server
 
     try:
         listener = bind(settings.server.host, settings.server.port)
@@ -124,7 +124,7 @@ def run(
     text = sys.stdin.read() if prompt == "-" else prompt
     body: dict[str, Any] = {"smc": fields, "seed": seed, "max_tokens": max_tokens}
     body |= {"prompt": text} if raw else {"messages": [{"role": "user", "content": text}]}
-    from server.process.terminal import run_live
+    from .process.terminal import run_live
 
     try:
         asyncio.run(run_live(settings, body))
@@ -142,7 +142,7 @@ def rewards(
 ) -> None:
     """List the rewards, what they take, and which of them work here."""
     settings = _settings(config, {"server": {"allow_unsafe_exec": allow_unsafe_exec}})
-    from server.process.shows import show_rewards
+    from .process.shows import show_rewards
 
     try:
         show_rewards(settings, as_json)
@@ -157,7 +157,7 @@ def trace(
 ) -> None:
     """Show a run that was stored with smc.trace: its blocks, genealogy and answer."""
     settings = _settings(config, {})
-    from server.process.shows import show_trace
+    from .process.shows import show_trace
 
     try:
         show_trace(settings, run_id)
@@ -186,7 +186,7 @@ def fuse(
 def doctor(config: ConfigOption = None) -> None:
     """Check what a server needs here, and say what to do about what is missing."""
     settings = _settings(config, {})
-    from server.process.doctor import examine
+    from .process.doctor import examine
 
     raise typer.Exit(0 if examine(settings) else 1)
 
@@ -195,7 +195,7 @@ def doctor(config: ConfigOption = None) -> None:
 def config_show(config: ConfigOption = None) -> None:
     """Print the configuration in force, as TOML."""
     settings = _settings(config, {})
-    from server.process.shows import show_config
+    from .process.shows import show_config
 
     show_config(settings)
 

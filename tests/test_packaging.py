@@ -105,7 +105,7 @@ def test_an_engine_s_extra_brings_the_server(engine: str) -> None:
     assert "smc-decode[server]" in PROJECT["optional-dependencies"][engine]
 
 
-@pytest.mark.parametrize("folder", ["benchmarks"])
+@pytest.mark.parametrize("folder", ["server", "benchmarks"])
 def test_a_folder_that_a_wheel_calls_otherwise_imports_itself_relatively(folder: str) -> None:
     """Both names work then: ``server`` in a checkout, ``smc_decode_server`` where it is installed."""
     absolute = [

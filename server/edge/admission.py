@@ -11,7 +11,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable
 
-from server.errors import too_many, unavailable
+from ..errors import too_many, unavailable
 
 _FIRST_GUESS = 5.0  # seconds a request is thought to take before any has ended
 

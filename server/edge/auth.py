@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from server.settings import ConfigError, ServerSettings
+from ..settings import ConfigError, ServerSettings
 
 KEY_VARIABLE = "SMC_DECODE_API_KEY"
 ANONYMOUS = "anonymous"

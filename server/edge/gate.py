@@ -13,9 +13,9 @@ from typing import Annotated, TypeVar
 
 from fastapi import Depends, Request
 
-from server.edge.auth import ANONYMOUS, Keys
-from server.errors import APIError, invalid, unauthorised
-from server.settings import ServerSettings, is_loopback
+from ..errors import APIError, invalid, unauthorised
+from ..settings import ServerSettings, is_loopback
+from .auth import ANONYMOUS, Keys
 
 EndpointT = TypeVar("EndpointT", bound=Callable[..., object])
 

@@ -6,7 +6,7 @@ import asyncio
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from server.errors import APIError, slow_request, too_large
+from ..errors import APIError, slow_request, too_large
 
 
 class BodyLimit:

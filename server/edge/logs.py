@@ -12,7 +12,7 @@ from collections.abc import Callable
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from server.settings import ServerSettings
+from ..settings import ServerSettings
 
 Count = Callable[[str, str, int, float], None]
 """Told of each request's route, method, status and seconds."""

@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 from starlette.requests import Request
 
-from server.edge.admission import Admission, Ticket
-from server.errors import ClientGone, deadline_exceeded, unavailable
+from ..errors import ClientGone, deadline_exceeded, unavailable
+from .admission import Admission, Ticket
 
 T = TypeVar("T")
 

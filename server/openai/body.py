@@ -8,7 +8,7 @@ import pydantic_core
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
-from server.errors import invalid, wrong_field
+from ..errors import invalid, wrong_field
 
 BodyT = TypeVar("BodyT", bound=BaseModel)
 

@@ -10,16 +10,16 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from server.edge.gate import From
-from server.openai.body import parse
-from server.openai.logprobs import ScoredToken
-from server.openai.logprobs import chat as chat_logprobs
-from server.openai.operation import Operations
-from server.openai.protocol import ChatBody
-from server.openai.replies import Answer
-from server.openai.templates import chat_prompt
-from server.openai.tools import ToolParser, grammar_of
-from server.runs.plan import Plan
+from ..edge.gate import From
+from ..runs.plan import Plan
+from .body import parse
+from .logprobs import ScoredToken
+from .logprobs import chat as chat_logprobs
+from .operation import Operations
+from .protocol import ChatBody
+from .replies import Answer
+from .templates import chat_prompt
+from .tools import ToolParser, grammar_of
 
 
 def router(operations: Operations) -> APIRouter:

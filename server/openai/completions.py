@@ -10,20 +10,21 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
-from server.edge.gate import Caller, From
-from server.errors import invalid
-from server.openai.body import parse
-from server.openai.logprobs import ScoredToken, legacy, pieces_of, scored_tokens
-from server.openai.operation import Operations
-from server.openai.protocol import CompletionBody
-from server.openai.replies import Answer, token_usage
-from server.openai.structured import only_form
-from server.openai.templates import completion_prompts
-from server.openai.tools import ToolParser
-from server.runs.plan import Plan
-from server.runs.request import Prompt
-from server.runs.runner import together
 from smc_decode.engines.base import Engine
+
+from ..edge.gate import Caller, From
+from ..errors import invalid
+from ..runs.plan import Plan
+from ..runs.request import Prompt
+from ..runs.runner import together
+from .body import parse
+from .logprobs import ScoredToken, legacy, pieces_of, scored_tokens
+from .operation import Operations
+from .protocol import CompletionBody
+from .replies import Answer, token_usage
+from .structured import only_form
+from .templates import completion_prompts
+from .tools import ToolParser
 
 _SCORED_SIDE_BY_SIDE = 8
 

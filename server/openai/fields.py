@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from server.errors import invalid
-from server.openai.protocol import SamplingBody
-from server.runs.request import RunRequest
 from smc_decode.engines.base import Engine, Tokenizer
+
+from ..errors import invalid
+from ..runs.request import RunRequest
+from .protocol import SamplingBody
 
 _FORBIDDEN = -100.0  # OpenAI's value of logit_bias for a token that is not to come
 

@@ -9,8 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from server.openai.text import Detokenizer
 from smc_decode.engines.base import Tokenizer, TokenScore
+
+from .text import Detokenizer
 
 _MIN_LOGPROB = -9999.0  # JSON has no -inf; vLLM's value
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from server.openai.types import Body
+from .types import Body
 
 
 class TextPart(Body):

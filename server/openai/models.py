@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from server.runs.presets import OfferedPreset, PresetBook
+from ..runs.presets import OfferedPreset, PresetBook
 
 
 def router(presets: PresetBook, created: int, max_model_len: int | None) -> APIRouter:

@@ -8,18 +8,19 @@ from typing import Any
 from fastapi import Request
 from starlette.responses import JSONResponse, Response
 
-from server.edge.gate import Caller
-from server.edge.work import Work
-from server.errors import invalid
-from server.openai.fields import run_request
-from server.openai.protocol import SamplingBody
-from server.openai.replies import draws, make_answer, tail, warning_headers
-from server.openai.sse import StreamedReply
-from server.openai.streaming import StreamFormat, StreamOrder, produce
-from server.runs.plan import Planner, Plans
-from server.runs.request import Origin, Prompt
-from server.runs.runner import Runner
 from smc_decode.engines.base import Engine
+
+from ..edge.gate import Caller
+from ..edge.work import Work
+from ..errors import invalid
+from ..runs.plan import Planner, Plans
+from ..runs.request import Origin, Prompt
+from ..runs.runner import Runner
+from .fields import run_request
+from .protocol import SamplingBody
+from .replies import draws, make_answer, tail, warning_headers
+from .sse import StreamedReply
+from .streaming import StreamFormat, StreamOrder, produce
 
 
 class Operations:

@@ -10,9 +10,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from server.openai.messages import Message, NamedTool, Prediction, Tool
-from server.openai.structured import ResponseFormat, StructuredFields
-from server.openai.types import Body, Int64, Label, Number, TokenId
+from .messages import Message, NamedTool, Prediction, Tool
+from .structured import ResponseFormat, StructuredFields
+from .types import Body, Int64, Label, Number, TokenId
 
 MAX_STOP = 64
 

@@ -6,14 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from server.openai.logprobs import ScoredToken
-from server.openai.scoring import score_answer
-from server.openai.text import ShownText, cut_at
-from server.runs.plan import Plan
-from server.runs.runner import Ended
-from server.runs.wire import plain, usage_json
 from smc_decode.engines.base import Engine
 from smc_decode.result import Particle, Usage
+
+from ..runs.plan import Plan
+from ..runs.runner import Ended
+from ..runs.wire import plain, usage_json
+from .logprobs import ScoredToken
+from .scoring import score_answer
+from .text import ShownText, cut_at
 
 _MAX_HEADER = 1000  # characters
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from server.openai.logprobs import ScoredToken, scored_tokens
-from server.runs.request import Prompt
 from smc_decode.engines.base import Engine, TokenScore
+
+from ..runs.request import Prompt
+from .logprobs import ScoredToken, scored_tokens
 
 
 async def score_answer(

@@ -9,9 +9,9 @@ from typing import Any
 from sse_starlette import EventSourceResponse, JSONServerSentEvent, ServerSentEvent
 from starlette.types import Receive, Scope, Send
 
-from server.edge.admission import Ticket
-from server.edge.work import Work
-from server.errors import translate
+from ..edge.admission import Ticket
+from ..edge.work import Work
+from ..errors import translate
 
 Emit = Callable[[Mapping[str, Any]], Awaitable[None]]
 Produce = Callable[[Emit], Awaitable[None]]

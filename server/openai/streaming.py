@@ -11,19 +11,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from server.openai.logprobs import ScoredToken
-from server.openai.replies import Answer, Format, draws, finish_reason, smc, token_usage, usage
-from server.openai.scoring import score_answer
-from server.openai.sse import Emit, Produce
-from server.openai.text import ShownText
-from server.openai.tools import MARKERS, ToolParser
-from server.runs.plan import Plan, Plans
-from server.runs.request import Origin
-from server.runs.runner import Ended, Runner
-from server.runs.wire import event_json
 from smc_decode.engines.base import Engine
 from smc_decode.events import Committed, Event, Finished
 from smc_decode.result import Particle
+
+from ..runs.plan import Plan, Plans
+from ..runs.request import Origin
+from ..runs.runner import Ended, Runner
+from ..runs.wire import event_json
+from .logprobs import ScoredToken
+from .replies import Answer, Format, draws, finish_reason, smc, token_usage, usage
+from .scoring import score_answer
+from .sse import Emit, Produce
+from .text import ShownText
+from .tools import MARKERS, ToolParser
 
 
 class StreamFormat(Format, Protocol):

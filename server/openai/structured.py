@@ -8,8 +8,8 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from server.errors import invalid
-from server.openai.types import Body
+from ..errors import invalid
+from .types import Body
 
 _REGEX_MARKS = frozenset(r"\.^$*+?()[]{}|/")
 

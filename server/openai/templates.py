@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from server.errors import APIError, invalid
-from server.openai.messages import Message
-from server.openai.protocol import ChatBody, CompletionBody, SamplingBody
-from server.runs.request import Prompt
 from smc_decode.engines.base import Engine, Tokenizer
+
+from ..errors import APIError, invalid
+from ..runs.request import Prompt
+from .messages import Message
+from .protocol import ChatBody, CompletionBody, SamplingBody
 
 # Arguments of the renderer itself: a client may set the template's variables, not these.
 _RESERVED = frozenset(

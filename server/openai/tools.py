@@ -14,9 +14,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from server.openai.messages import NamedTool
-from server.openai.protocol import ChatBody
-from server.openai.structured import only_form, response_form
+from .messages import NamedTool
+from .protocol import ChatBody
+from .structured import only_form, response_form
 
 MARKERS = ("<tool_call>", "[TOOL_CALLS]")
 

@@ -10,7 +10,7 @@ from importlib import resources
 from fastapi import APIRouter
 from starlette.responses import HTMLResponse
 
-from server.edge.gate import open_to_all
+from ..edge.gate import open_to_all
 
 router = APIRouter()
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from server.process.version import VERSION
-from server.runs.presets import PresetBook
 from smc_decode.engines.base import Engine
 from smc_decode.potentials.catalogue import RewardCatalogue
 from smc_decode.sandbox import Sandbox
+
+from ..runs.presets import PresetBook
+from .version import VERSION
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from server.process.about import About
+from .about import About
 
 
 def banner(about: About, host: str, port: int) -> str:

@@ -13,8 +13,8 @@ from typing import Any, ClassVar
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from server.errors import APIError, invalid, slow_request, unavailable
-from server.settings import ServerSettings
+from ..errors import APIError, invalid, slow_request, unavailable
+from ..settings import ServerSettings
 
 
 class BoundedProtocol(H11Protocol):

@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterator
 
 from rich.console import Console
 
-from server.process.engines import model_name
-from server.process.version import VERSION
-from server.settings import ConfigError, Settings
 from smc_decode.engines.bundled_model import BUNDLED_MODEL, default_cache_dir
+
+from ..settings import ConfigError, Settings
+from .engines import model_name
+from .version import VERSION
 
 Finding = tuple[bool, str]
 """Whether all is well, and what was found or what to do."""
@@ -67,7 +68,7 @@ def _model(settings: Settings) -> Finding:
 
 
 def _sandbox(settings: Settings) -> Finding:
-    from server.process.loading import open_sandbox
+    from .loading import open_sandbox
 
     sandbox = open_sandbox(settings)
     if sandbox is None:
@@ -77,20 +78,20 @@ def _sandbox(settings: Settings) -> Finding:
 
 
 def _rewards(settings: Settings) -> Finding:
-    from server.process.loading import open_catalogue
+    from .loading import open_catalogue
 
     names = open_catalogue(settings, None, None).names
     return True, ", ".join(names)
 
 
 def _keys(settings: Settings) -> Finding:
-    from server.edge.auth import read_keys
+    from ..edge.auth import read_keys
 
     return True, "API keys are set" if read_keys(settings.server) else "none: requests from this machine only"
 
 
 def _address(settings: Settings) -> Finding:
-    from server.process.serving import bind
+    from .serving import bind
 
     bind(settings.server.host, settings.server.port).close()
     return True, f"{settings.server.host} port {settings.server.port} is free"

@@ -10,11 +10,12 @@ from typing import Any, cast
 
 from pydantic import ValidationError
 
-from server.process.hub import check_model
-from server.settings import ConfigError
 from smc_decode.engines.base import Engine, EngineError
 from smc_decode.engines.bundled_model import BUNDLED_MODEL, ModelError, resolve_model
 from smc_decode.validation import problem_of
+
+from ..settings import ConfigError
+from .hub import check_model
 
 KINDS = ("vllm", "remote")
 

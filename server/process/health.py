@@ -6,11 +6,11 @@ from fastapi import APIRouter, Request
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import JSONResponse, Response
 
-from server.edge.gate import Gate, open_to_all
-from server.errors import brief, unavailable
-from server.process.about import About
-from server.process.life import Lifecycle
-from server.runs.metrics import Metrics
+from ..edge.gate import Gate, open_to_all
+from ..errors import brief, unavailable
+from ..runs.metrics import Metrics
+from .about import About
+from .life import Lifecycle
 
 
 def router(about: About, gate: Gate, lifecycle: Lifecycle, metrics: Metrics) -> APIRouter:

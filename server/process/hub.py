@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx
 
-from server.settings import ConfigError
+from ..settings import ConfigError
 
 _ENDPOINT = "https://huggingface.co"
 _SECONDS = 15.0

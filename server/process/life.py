@@ -8,9 +8,10 @@ from collections.abc import Callable
 
 import structlog
 
-from server.edge.admission import Admission
-from server.edge.work import Work
 from smc_decode.engines.base import Engine, EngineError
+
+from ..edge.admission import Admission
+from ..edge.work import Work
 
 _POLL = 2.0  # seconds between looks at the engine
 _PATIENCE = 10.0  # seconds that one look may take

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
-from server.process.engines import build_engine, model_name
-from server.runs.presets import PresetBook
-from server.settings import ConfigError, Settings
 from smc_decode.engines.base import Engine
 from smc_decode.potentials.catalogue import RewardCatalogue
 from smc_decode.potentials.options import RewardConfigError
 from smc_decode.sandbox import Sandbox, SandboxUnavailable
+
+from ..runs.presets import PresetBook
+from ..settings import ConfigError, Settings
+from .engines import build_engine, model_name
 
 
 @dataclass(frozen=True)

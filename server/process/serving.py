@@ -11,15 +11,15 @@ from types import FrameType
 import uvicorn
 from rich.console import Console
 
-from server.app import create_app
-from server.edge.auth import read_keys
-from server.edge.logs import configure_logging
-from server.process.about import About
-from server.process.banner import banner
-from server.process.connections import protocol
-from server.process.life import Lifecycle
-from server.process.loading import load
-from server.settings import ConfigError, Settings
+from ..app import create_app
+from ..edge.auth import read_keys
+from ..edge.logs import configure_logging
+from ..settings import ConfigError, Settings
+from .about import About
+from .banner import banner
+from .connections import protocol
+from .life import Lifecycle
+from .loading import load
 
 _GRACE = 5  # seconds that connections have to close once no request is left
 

@@ -14,9 +14,10 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from server.process.loading import open_catalogue, open_sandbox
-from server.settings import ConfigError, Settings
 from smc_decode.engines.bundled_model import default_cache_dir
+
+from ..settings import ConfigError, Settings
+from .loading import open_catalogue, open_sandbox
 
 
 def show_rewards(settings: Settings, as_json: bool) -> None:

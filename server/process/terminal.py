@@ -12,21 +12,22 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from server.edge.logs import configure_logging
-from server.errors import translate
-from server.openai.fields import run_request
-from server.openai.protocol import ChatBody, CompletionBody
-from server.openai.templates import chat_prompt, completion_prompts
-from server.process.loading import Loaded, load
-from server.runs.plan import Planner, Plans
-from server.runs.request import Origin
-from server.runs.runner import Ended, Runner
-from server.runs.store import Traces
-from server.settings import ConfigError, Settings
 from smc_decode.engines.base import Engine
 from smc_decode.engines.bundled_model import default_cache_dir
 from smc_decode.events import BlockExtended, Event, Resampled, Weighted
 from smc_decode.laws.weights import normalise
+
+from ..edge.logs import configure_logging
+from ..errors import translate
+from ..openai.fields import run_request
+from ..openai.protocol import ChatBody, CompletionBody
+from ..openai.templates import chat_prompt, completion_prompts
+from ..runs.plan import Planner, Plans
+from ..runs.request import Origin
+from ..runs.runner import Ended, Runner
+from ..runs.store import Traces
+from ..settings import ConfigError, Settings
+from .loading import Loaded, load
 
 _SHOWN = 24  # particles that fit a screen
 _OWNER = "terminal"

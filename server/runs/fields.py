@@ -8,8 +8,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from server.errors import APIError, invalid, wrong_field
 from smc_decode.config import SMCConfig
+
+from ..errors import APIError, invalid, wrong_field
 
 RENAMED: Mapping[str, str] = MappingProxyType({"first_pass": "first_pass_size"})
 """Fields of SMCConfig under their names of before, which requests and files may still use."""

@@ -13,12 +13,13 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.metrics_core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
-from server.edge.admission import Admission
-from server.runs.plan import Plan
-from server.runs.request import Origin
 from smc_decode.engines.base import Engine, EngineError
 from smc_decode.events import BlockExtended, Committed, Event, Finished, Rejuvenated, Resampled, Weighted
 from smc_decode.result import SMCResult
+
+from ..edge.admission import Admission
+from .plan import Plan
+from .request import Origin
 
 _PATIENCE = 2.0  # seconds that the engine has to tell its metrics
 _SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 600)

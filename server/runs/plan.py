@@ -15,13 +15,6 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from server.errors import invalid, wrong_field
-from server.runs.fields import RewardChoice, SMCFields, split_smc
-from server.runs.population import least_population, with_news, without_idle_particles
-from server.runs.presets import OfferedPreset, PresetBook
-from server.runs.request import Prompt, RunRequest
-from server.runs.temperature import with_temperature
-from server.settings import ServerSettings
 from smc_decode.config import SMCConfig
 from smc_decode.engines.base import EngineInfo
 from smc_decode.potentials.base import Potential
@@ -29,6 +22,14 @@ from smc_decode.potentials.catalogue import RewardCatalogue
 from smc_decode.potentials.guard import RewardGuard
 from smc_decode.potentials.options import RewardRequest
 from smc_decode.presets import Preset, merge
+
+from ..errors import invalid, wrong_field
+from ..settings import ServerSettings
+from .fields import RewardChoice, SMCFields, split_smc
+from .population import least_population, with_news, without_idle_particles
+from .presets import OfferedPreset, PresetBook
+from .request import Prompt, RunRequest
+from .temperature import with_temperature
 
 _REWEIGHTING = (
     "repetition_penalty", "presence_penalty", "frequency_penalty", "logit_bias", "min_tokens", "ignore_eos",

@@ -9,12 +9,13 @@ from typing import Any
 import structlog
 from pydantic import ValidationError
 
-from server.errors import APIError, invalid
-from server.runs.fields import RENAMED
-from server.settings import ConfigError, PresetTable
 from smc_decode.config import SMCConfig
 from smc_decode.presets import PRESETS, Preset, merge
 from smc_decode.validation import problem_of
+
+from ..errors import APIError, invalid
+from ..settings import ConfigError, PresetTable
+from .fields import RENAMED
 
 _log = structlog.get_logger("server.runs.presets")
 

@@ -9,8 +9,8 @@ from fastapi import APIRouter, Request
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from server.edge.gate import From
-from server.runs.store import Traces
+from ..edge.gate import From
+from .store import Traces
 
 
 def router(traces: Traces) -> APIRouter:

@@ -10,14 +10,15 @@ from typing import Any, Protocol, TypeVar
 
 import structlog
 
-from server.errors import translate
-from server.runs.plan import Plan
-from server.runs.request import Origin
-from server.runs.store import Trace, Traces
 from smc_decode.engines.base import Engine
 from smc_decode.events import Event, Finished
 from smc_decode.result import SMCResult
 from smc_decode.sampler.run import run as run_sampler
+
+from ..errors import translate
+from .plan import Plan
+from .request import Origin
+from .store import Trace, Traces
 
 T = TypeVar("T")
 OnEvent = Callable[[int, Event], Awaitable[None]]

@@ -20,10 +20,11 @@ from typing import IO, Any
 
 import structlog
 
-from server.edge.auth import ANONYMOUS
-from server.errors import APIError
-from server.runs.wire import Decode, event_json
 from smc_decode.events import Event
+
+from ..edge.auth import ANONYMOUS
+from ..errors import APIError
+from .wire import Decode, event_json
 
 _ID = re.compile(r"run_[0-9a-f]{32}")
 _log = structlog.get_logger("server.runs.store")

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from server.errors import invalid
 from smc_decode.config import SMCConfig
 from smc_decode.presets import Preset
+
+from ..errors import invalid
 
 _MIN_TEMPERATURE = 0.01  # below it the powers of p overflow; vLLM's value
 _TRUNCATIONS = ("top_p", "top_k", "min_p")

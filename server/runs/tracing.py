@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from opentelemetry import propagate, trace
 
-from server.runs.plan import Plan
-from server.runs.request import Origin
 from smc_decode.events import Event
 from smc_decode.result import SMCResult
+
+from .plan import Plan
+from .request import Origin
 
 _tracer = trace.get_tracer("smc_decode")
 
