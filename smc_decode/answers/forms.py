@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Literal
 
-from smc_decode.notation.parser import Parser, Style, Unreadable
+from smc_decode.notation.cursor import Unreadable
+from smc_decode.notation.parser import Parser, Style
 from smc_decode.notation.tokens import Token, tokenize
 from smc_decode.notation.tree import Node, has
 

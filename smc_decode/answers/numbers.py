@@ -6,7 +6,8 @@ import zlib
 from fractions import Fraction
 from typing import Any
 
-from smc_decode.notation.evaluation import Evaluator, Reading, TooLarge, Undefined
+from smc_decode.notation.bounds import TooLarge, Undefined
+from smc_decode.notation.evaluation import Evaluator, Reading
 from smc_decode.notation.tree import Node, variables
 
 _DIGITS = 120

@@ -14,7 +14,7 @@ from typing import Any
 
 from smc_decode.answers.forms import Form, read_form
 from smc_decode.answers.numbers import fingerprint, number_of
-from smc_decode.notation.evaluation import TooLarge, Undefined
+from smc_decode.notation.bounds import TooLarge, Undefined
 from smc_decode.notation.tree import Node
 
 MAX_LENGTH = 2_000

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from smc_decode.notation.parser import Parser, Style, Unreadable
+from smc_decode.notation.cursor import Unreadable
+from smc_decode.notation.parser import Parser, Style
 from smc_decode.notation.regions import regions
 from smc_decode.notation.tokens import Token, tokenize
 from smc_decode.notation.tree import Node, has, is_number, variables

@@ -1,95 +1,21 @@
-"""The value of a tree: a Fraction as long as that is exact, else a number of the given kind (floats, or mpmath's).
-
-Everything is bounded: integers by :data:`MAX_BITS`, so that no tree of bounded size takes long.
-"""
+"""The value of a tree: a Fraction as long as that is exact, else a number of the given kind (floats, or mpmath's)."""
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any, Literal, Protocol
+from typing import Literal
 
+from smc_decode.notation.bounds import Number, TooLarge, Undefined, small
+from smc_decode.notation.exact import exact_log, exact_root, integer_power
+from smc_decode.notation.progressions import series
+from smc_decode.notation.reals import Floats, Reals
 from smc_decode.notation.tree import Node
 from smc_decode.notation.units import scale
+from smc_decode.notation.whole_numbers import WHOLE_NUMBER_OPERATIONS
 
-MAX_BITS = 40_000
-MAX_EXPONENT = 10_000
-MAX_FACTORIAL = 3_000
-MAX_TERMS = 100_000
-
-Number = Any
-"""A Fraction, or a number of the arithmetic in use."""
-
-
-class TooLarge(ValueError):
-    """The number would be too large to be worked out here."""
-
-
-class Undefined(ValueError):
-    """The tree has no value: a variable without one, a division by zero, what this evaluator does not know."""
-
-
-class Reals(Protocol):
-    """Arithmetic of numbers that are no fractions."""
-
-    def number(self, value: Fraction) -> Number: ...
-
-    def constant(self, name: str) -> Number: ...
-
-    def power(self, base: Number, exponent: Number) -> Number: ...
-
-    def apply(self, name: str, value: Number) -> Number: ...
-
-
-class Floats:
-    """Python's floats, for claims about real numbers."""
-
-    def number(self, value: Fraction) -> float:
-        try:
-            return float(value)
-        except OverflowError as error:
-            raise TooLarge(str(error)) from error
-
-    def constant(self, name: str) -> float:
-        if name != "pi":
-            raise Undefined(name)
-        return math.pi
-
-    def power(self, base: float, exponent: float) -> float:
-        try:
-            value = self.number(base) ** self.number(exponent)  # type: ignore[arg-type]
-        except (OverflowError, ZeroDivisionError) as error:
-            raise TooLarge(str(error)) from error
-        if isinstance(value, complex):
-            raise Undefined("no real number")
-        return float(value)
-
-    def apply(self, name: str, value: float) -> float:
-        function = _FLOAT_FUNCTIONS.get(name)
-        if function is None:
-            raise Undefined(name)
-        try:
-            return function(self.number(value))  # type: ignore[arg-type]
-        except (ValueError, OverflowError) as error:
-            raise Undefined(str(error)) from error
-
-
-_FLOAT_FUNCTIONS: dict[str, Callable[[float], float]] = {
-    "sin": math.sin,
-    "cos": math.cos,
-    "tan": math.tan,
-    "arcsin": math.asin,
-    "arccos": math.acos,
-    "arctan": math.atan,
-    "sinh": math.sinh,
-    "cosh": math.cosh,
-    "tanh": math.tanh,
-    "ln": math.log,
-    "exp": math.exp,
-}
 _RECIPROCALS = {"cot": "tan", "sec": "cos", "csc": "sin"}
 _CIRCULAR = frozenset(["sin", "cos", "tan", "cot", "sec", "csc"])
 
@@ -108,6 +34,8 @@ class Reading:
 
 @dataclass(frozen=True)
 class Evaluator:
+    """Works out trees: ``variables`` gives letters their values, ``reals`` does what leaves the fractions."""
+
     reals: Reals = field(default_factory=Floats)
     reading: Reading = Reading()
     variables: Mapping[str, Number] = field(default_factory=dict)
@@ -198,14 +126,6 @@ class Evaluator:
             return -self._power(-base, 1 / degree)
         return self._power(base, 1 / degree)
 
-    def _fact(self, node: Node) -> Number:
-        n = self.value(node.args[0])
-        if not isinstance(n, Fraction) or n.denominator != 1 or n < 0:
-            raise Undefined("a factorial of no whole number")
-        if n > MAX_FACTORIAL:
-            raise TooLarge("the factorial is too large")
-        return Fraction(math.factorial(int(n)))
-
     def _percent(self, node: Node) -> Number:
         value = self.value(node.args[0])
         return value if self.reading.percent == "points" else self._divide(value, Fraction(100))
@@ -234,36 +154,14 @@ class Evaluator:
     def _base(self, node: Node) -> Number:
         return node.value
 
-    def _whole(self, node: Node) -> tuple[int, int]:
-        first, second = (self.value(each) for each in node.args[:2])
-        if not all(isinstance(each, Fraction) and each.denominator == 1 for each in (first, second)):
-            raise Undefined("no whole numbers")
-        return int(first), int(second)
-
-    def _mod(self, node: Node) -> Number:
-        left, right = self._whole(node)
-        if right == 0:
-            raise Undefined("modulo zero")
-        return Fraction(left % right)
-
-    def _choose(self, node: Node) -> Number:
-        n, k = self._whole(node)
-        if not 0 <= n <= MAX_FACTORIAL or k < 0:
-            raise Undefined("no binomial coefficient")
-        return Fraction(math.comb(n, k))
-
     def _series(self, node: Node) -> Number:
         *terms, last = (self.value(each) for each in node.args)
         if not all(isinstance(each, Fraction) for each in (*terms, last)) or len(terms) < 2:
             raise Undefined("no series of fractions")
         return series(terms, last, node.name)
 
-    def _gcd(self, node: Node) -> Number:
-        values = [self.value(each) for each in node.args]
-        if not all(isinstance(each, Fraction) and each.denominator == 1 for each in values):
-            raise Undefined("no whole numbers")
-        whole = [int(each) for each in values]
-        return Fraction(math.gcd(*whole) if node.op == "gcd" else math.lcm(*whole))
+    def _whole_numbers(self, node: Node) -> Number:
+        return WHOLE_NUMBER_OPERATIONS[node.op]([self.value(each) for each in node.args])
 
     def _extreme(self, node: Node) -> Number:
         values = [self.value(each) for each in node.args]
@@ -339,18 +237,13 @@ _RULES: dict[str, Callable[[Evaluator, Node], Number]] = {
     "sqrt": Evaluator._root,
     "cbrt": Evaluator._root,
     "root": Evaluator._root,
-    "fact": Evaluator._fact,
     "percent": Evaluator._percent,
     "deg": Evaluator._deg,
     "unit": Evaluator._unit,
     "compound": Evaluator._compound,
     "mixed": Evaluator._mixed,
     "base": Evaluator._base,
-    "mod": Evaluator._mod,
-    "choose": Evaluator._choose,
     "series": Evaluator._series,
-    "gcd": Evaluator._gcd,
-    "lcm": Evaluator._gcd,
     "max": Evaluator._extreme,
     "min": Evaluator._extreme,
     "floor": Evaluator._rounded,
@@ -358,96 +251,5 @@ _RULES: dict[str, Callable[[Evaluator, Node], Number]] = {
     "abs": Evaluator._abs,
     "log": Evaluator._log,
     "lg": Evaluator._log,
+    **dict.fromkeys(WHOLE_NUMBER_OPERATIONS, Evaluator._whole_numbers),
 }
-
-
-def small(value: Number) -> Number:
-    """The number itself, unless it has too many bits. Raises TooLarge."""
-    if isinstance(value, Fraction):
-        if value.numerator.bit_length() + value.denominator.bit_length() > 2 * MAX_BITS:
-            raise TooLarge("the number is too large")
-    elif isinstance(value, float) and not math.isfinite(value):
-        raise TooLarge("the number is too large")
-    return value
-
-
-def integer_power(base: Fraction, exponent: int) -> Fraction:
-    bits = max(base.numerator.bit_length(), base.denominator.bit_length())
-    if bits > 1 and (abs(exponent) > MAX_BITS or bits * abs(exponent) > MAX_BITS):
-        raise TooLarge("the power is too large")
-    if base == 0 and exponent < 0:
-        raise Undefined("a division by zero")
-    if abs(base) == 1:
-        return base if exponent % 2 else Fraction(1)
-    return base**exponent if base else Fraction(0 if exponent else 1)
-
-
-def exact_root(value: Fraction, degree: int) -> Fraction | None:
-    """The root of a fraction that has one, else None."""
-    if value < 0 or max(value.numerator.bit_length(), value.denominator.bit_length()) > 4000:
-        return None
-    top, bottom = _integer_root(value.numerator, degree), _integer_root(value.denominator, degree)
-    return None if top is None or bottom is None else Fraction(top, bottom)
-
-
-def _integer_root(value: int, degree: int) -> int | None:
-    if degree == 2:
-        root = math.isqrt(value)
-        return root if root * root == value else None
-    if value < 2:
-        return value
-    low, high = 1, 1 << (value.bit_length() // degree + 1)
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if middle**degree <= value else (low, middle - 1)
-    return low if low**degree == value else None
-
-
-def exact_log(value: Fraction, base: Fraction) -> Fraction | None:
-    """log_base(value) where it is a whole number of small size."""
-    if base <= 0 or base == 1 or value <= 0:
-        return None
-    if (
-        value.numerator.bit_length() > 2000
-        or value.denominator.bit_length() > 2000
-        or base.numerator.bit_length() > 2000
-    ):
-        return None
-    guess = round((_log2(value)) / _log2(base))
-    return Fraction(guess) if abs(guess) <= 4000 and integer_power(base, guess) == value else None
-
-
-def _log2(value: Fraction) -> float:
-    return math.log2(value.numerator) - math.log2(value.denominator)
-
-
-def series(terms: list[Fraction], last: Fraction, operation: str) -> Fraction:
-    """The sum or product of an arithmetic progression, or the sum of a geometric one, that runs through to ``last``."""
-    step = terms[1] - terms[0]
-    arithmetic = all(b - a == step for a, b in itertools.pairwise(terms))
-    if arithmetic and step != 0:
-        count = (last - terms[0]) / step + 1
-        if count.denominator == 1 and len(terms) < count <= MAX_TERMS:
-            if operation == "add":
-                return count * (terms[0] + last) / 2
-            if count > MAX_FACTORIAL:
-                raise TooLarge("the product is too large")
-            return _fraction(math.prod((terms[0] + step * k for k in range(int(count))), start=Fraction(1)))
-    if operation == "add" and terms[0] != 0 and len(terms) > 1:
-        return _geometric(terms, last)
-    raise Undefined("no progression")
-
-
-def _fraction(value: Fraction) -> Fraction:
-    small(value)
-    return value
-
-
-def _geometric(terms: list[Fraction], last: Fraction) -> Fraction:
-    ratio = terms[1] / terms[0]
-    if any(a * ratio != b for a, b in itertools.pairwise(terms)) or abs(ratio) in (0, 1):
-        raise Undefined("no progression")
-    power = exact_log(last / terms[0], ratio) if ratio > 0 else None
-    if power is None or power < len(terms):
-        raise Undefined("no progression")
-    return (last * ratio - terms[0]) / (ratio - 1)

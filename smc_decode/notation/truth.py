@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any, Literal
 
-from smc_decode.notation.evaluation import Evaluator, Floats, Reading, TooLarge, Undefined
+from smc_decode.notation.bounds import TooLarge, Undefined
+from smc_decode.notation.evaluation import Evaluator, Reading
+from smc_decode.notation.reals import Floats
 from smc_decode.notation.tree import Node, bare, has, variables
 from smc_decode.notation.units import scale, singular
 
