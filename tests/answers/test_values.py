@@ -208,3 +208,8 @@ def test_two_values_are_not_the_same(first: str, second: str) -> None:
 def test_what_has_no_value_is_not_one_answer() -> None:
     undefined = ["\\frac{1}{0}", "\\frac{2}{0}", "\\tan 90^\\circ", "\\log 0", "0^{-1}"]
     assert len({key(each) for each in undefined}) == len(undefined)
+
+
+@pytest.mark.parametrize(("opening", "closing"), [("x=y={", "}"), ("(x=y=", ",2)"), ("\\{a=b=", "\\}"), ("(", ",1)")])
+def test_what_is_nested_too_deeply_is_words(opening: str, closing: str) -> None:
+    assert key(opening * 240 + "1" + closing * 240).startswith("“")
