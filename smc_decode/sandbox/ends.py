@@ -1,4 +1,4 @@
-"""Both ends of what joins two processes, closed when the block is left."""
+"""Ends of what processes read and write, closed when the block is left."""
 
 from __future__ import annotations
 
@@ -21,3 +21,10 @@ def pipe() -> Iterator[tuple[FileIO, FileIO]]:
     read_end, write_end = os.pipe()
     with open(read_end, "rb", buffering=0) as reader, open(write_end, "wb", buffering=0) as writer:
         yield reader, writer
+
+
+@contextlib.contextmanager
+def null_device() -> Iterator[FileIO]:
+    """Nothing to read, and whatever is written is lost."""
+    with open(os.devnull, "r+b", buffering=0) as null:
+        yield null

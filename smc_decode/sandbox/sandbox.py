@@ -5,28 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import math
 import os
-import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from smc_decode.sandbox.boxes import Box, Bubblewrap, Landlock, Role, Tier, Unconfined, Wiring
-from smc_decode.sandbox.ends import pipe, socket_pair
-from smc_decode.sandbox.exchanges import (
-    BadAnswer,
-    Judgement,
-    check_calls,
-    make_calls,
-    no_judgement,
-    read_judgement,
-    run_script,
-)
-from smc_decode.sandbox.inbox import wire
-from smc_decode.sandbox.inbox.channel import MAX_ANSWER, MAX_REQUEST, Channel, ChannelClosed, ChannelTimeout
+from smc_decode.sandbox.bounds import MAX_ASSERTIONS, MAX_CALL_ANSWER, MAX_SOURCE, SERVER_LIMITS, checked_seconds
+from smc_decode.sandbox.boxes import Bubblewrap, Landlock, Tier, Unconfined, Wiring
+from smc_decode.sandbox.ends import null_device, pipe, socket_pair
+from smc_decode.sandbox.exchanges import check_calls, make_calls, run_script
+from smc_decode.sandbox.inbox.channel import MAX_ANSWER, MAX_REQUEST, Channel, ChannelClosed
+from smc_decode.sandbox.judging import judge
+from smc_decode.sandbox.launch import Launcher, await_start
 from smc_decode.sandbox.results import (
     AssertionReport,
     BoxLimits,
@@ -43,20 +35,6 @@ from smc_decode.sandbox.slots import UidSlots
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-START_GRACE = 15.0  # seconds for a box to start on a busy machine
-TEST_GRACE = 2.0  # seconds for the tests themselves, beside what the candidate takes
-KILL_GRACE = 1.0  # seconds more before a checker that gives no answer is ended
-MAX_TIMEOUT = 600.0
-MAX_ASSERTIONS = 1_000_000
-MAX_TESTS = 1000
-MAX_CALL_ANSWER = 256 << 10  # bytes that the server reads for one call
-MAX_SOURCE = 1 << 20
-MAX_TEST_SOURCE = 16 << 20
-
-# what the server itself reads from a box: small, and few hashed entries, since those can be made to collide
-SERVER_LIMITS = wire.Limits(depth=64, nodes=50_000, hashed=2_000)
-CHECKER_LIMITS = wire.Limits(depth=8, nodes=50_000, hashed=0)
 
 
 class Sandbox:
@@ -75,14 +53,12 @@ class Sandbox:
         limits: BoxLimits | None = None,
         cache: Path | None = None,
     ) -> None:
-        self.limits = limits or BoxLimits()
         self.max_parallel = max_parallel or os.cpu_count() or 1
-        self._places = threading.BoundedSemaphore(self.max_parallel)
         self._threads = ThreadPoolExecutor(self.max_parallel, thread_name_prefix="sandbox")
-        self._slots = UidSlots()
         self._rejected: dict[str, str] = {}
+        launcher = functools.partial(Launcher, limits=limits or BoxLimits(), slots=UidSlots(), places=self.max_parallel)
         try:
-            self._tier = self._choose(prepare_runtime(cache), tier, allow_unsafe_exec)
+            self._launcher = self._choose(launcher, prepare_runtime(cache), tier, allow_unsafe_exec)
         except BaseException:
             self._threads.shutdown()
             raise
@@ -90,12 +66,17 @@ class Sandbox:
     @property
     def tier(self) -> str:
         """`bubblewrap`, `landlock` or `unsafe`."""
-        return self._tier.name
+        return self._launcher.tier.name
+
+    @property
+    def limits(self) -> BoxLimits:
+        """What one box may use."""
+        return self._launcher.limits
 
     @property
     def uids(self) -> frozenset[int]:
         """The uids that boxes run as, one each; none where the server may not change uid."""
-        return self._slots.uids
+        return self._launcher.slots.uids
 
     def describe(self) -> dict[str, Any]:
         """The tier, why stronger ones were not taken, and the limits: JSON for `/ready`."""
@@ -103,7 +84,7 @@ class Sandbox:
             "tier": self.tier,
             "safe": self.tier != Unconfined.name,
             "rejected_tiers": dict(self._rejected),
-            "own_uid_per_box": bool(self._slots.uids) and self.tier != Unconfined.name,
+            "own_uid_per_box": bool(self.uids) and self.tier != Unconfined.name,
             "max_parallel": self.max_parallel,
             "memory_bytes": self.limits.memory_bytes,
         }
@@ -127,9 +108,9 @@ class Sandbox:
         """
         start = time.perf_counter()
         try:
-            judgement = self._judge(
-                [test], entry_point, timeout, prompt=prompt, program=prompt + completion, fallback=completion,
-                counting=False,
+            judgement = judge(
+                self._launcher, [test], entry_point, timeout, prompt=prompt, program=prompt + completion,
+                fallback=completion, counting=False,
             )  # fmt: skip
         except (SandboxError, InvalidTest) as error:
             return Verdict("infrastructure", str(error), time.perf_counter() - start)
@@ -158,9 +139,9 @@ class Sandbox:
         """
         if not 1 <= max_assertions <= MAX_ASSERTIONS:
             raise ValueError(f"max_assertions must be from 1 to {MAX_ASSERTIONS}; got {max_assertions}")
-        judgement = self._judge(
-            [tests] if isinstance(tests, str) else list(tests), entry_point, timeout, prompt=prompt, program=source,
-            fallback=fallback, counting=True, call_timeout=call_timeout, max_assertions=max_assertions,
+        judgement = judge(
+            self._launcher, [tests] if isinstance(tests, str) else list(tests), entry_point, timeout, prompt=prompt,
+            program=source, fallback=fallback, counting=True, call_timeout=call_timeout, max_assertions=max_assertions,
         )  # fmt: skip
         return AssertionReport(
             passed=judgement.held,
@@ -187,35 +168,35 @@ class Sandbox:
         `raised` for every call. Raises `SandboxError`, and ValueError for arguments that are no plain values.
         """
         check_calls(calls)
-        seconds = _seconds(timeout)
+        seconds = checked_seconds(timeout)
         if len(source) > MAX_SOURCE:
             detail = f"the program is longer than {MAX_SOURCE} characters"
             return [CallOutcome("raised", error="ValueError", detail=detail) for _ in calls]
-        with self._places, contextlib.ExitStack() as stack:
+        with self._launcher.place() as stack:
             ours, theirs = stack.enter_context(socket_pair())
-            null = stack.enter_context(open(os.devnull, "r+b", buffering=0))
-            box = self._start(stack, "runner", Wiring(theirs.fileno(), null.fileno()), timeout)
+            null = stack.enter_context(null_device())
+            box = self._launcher.start(stack, "runner", Wiring(theirs.fileno(), null.fileno()), timeout)
             theirs.close()
             channel = Channel(ours.fileno(), MAX_REQUEST, MAX_CALL_ANSWER, SERVER_LIMITS)
-            self._expect(channel, "hello", box)
+            await_start(channel, "hello", box)
             load = ("load", MAX_CALL_ANSWER, source, fallback, entry_point, None)
             return make_calls(channel, load, calls, time.monotonic() + seconds, call_timeout)
 
     def run_stdin(self, source: str, stdin: str, timeout: float) -> ScriptOutcome:
         """Run `source` as a script that reads `stdin`. Raises `SandboxError`."""
-        seconds = _seconds(timeout)
+        seconds = checked_seconds(timeout)
         if len(source) > MAX_SOURCE:
             return ScriptOutcome("raised", "", f"the program is longer than {MAX_SOURCE} characters")
-        with self._places, contextlib.ExitStack() as stack:
+        with self._launcher.place() as stack:
             ours, theirs = stack.enter_context(socket_pair())
             stdin_end, to_script = stack.enter_context(pipe())
             from_script, stdout_end = stack.enter_context(pipe())
             wiring = Wiring(stdin_end.fileno(), stdout_end.fileno(), theirs.fileno())
-            box = self._start(stack, "script", wiring, timeout)
+            box = self._launcher.start(stack, "script", wiring, timeout)
             for end in (theirs, stdin_end, stdout_end):
                 end.close()
             channel = Channel(ours.fileno(), MAX_REQUEST, MAX_ANSWER, SERVER_LIMITS)
-            self._expect(channel, "hello", box)
+            await_start(channel, "hello", box)
             deadline = time.monotonic() + seconds
             with contextlib.suppress(ChannelClosed):
                 channel.send(("script", source), deadline)
@@ -270,68 +251,10 @@ class Sandbox:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, functools.partial(function, *args, **kwargs))
 
-    def _judge(
-        self,
-        tests: list[str],
-        entry_point: str,
-        timeout: float,
-        *,
-        prompt: str,
-        program: str,
-        fallback: str | None,
-        counting: bool,
-        call_timeout: float | None = None,
-        max_assertions: int = MAX_ASSERTIONS,
-    ) -> Judgement:
-        """Two boxes, one for the program and one for the tests, joined by a socket; the server reads the verdict."""
-        seconds = _seconds(timeout)
-        if len(tests) > MAX_TESTS or sum(map(len, [prompt, *tests])) > MAX_TEST_SOURCE:
-            raise InvalidTest(f"at most {MAX_TESTS} tests with {MAX_TEST_SOURCE} characters can be run at a time")
-        if len(program) > MAX_SOURCE:
-            return no_judgement(f"the program is longer than {MAX_SOURCE} characters", tests, 0.0)
-        job = {
-            "tests": tests, "prompt": prompt, "program": program, "fallback": fallback, "entry": entry_point,
-            "counting": counting, "timeout": seconds, "call_timeout": call_timeout, "test_grace": TEST_GRACE,
-            "start_grace": START_GRACE, "max_assertions": max_assertions,
-        }  # fmt: skip
-        with self._places, contextlib.ExitStack() as stack:
-            ours, checkers = stack.enter_context(socket_pair())
-            asks, answers = stack.enter_context(socket_pair())
-            null = stack.enter_context(open(os.devnull, "r+b", buffering=0))
-            runner = self._start(stack, "runner", Wiring(answers.fileno(), null.fileno()), timeout)
-            checker = self._start(stack, "checker", Wiring(checkers.fileno(), asks.fileno()), timeout + TEST_GRACE)
-            for end in (checkers, asks, answers):
-                end.close()
-            channel = Channel(ours.fileno(), MAX_REQUEST, MAX_ANSWER, CHECKER_LIMITS)
-            with contextlib.suppress(ChannelClosed, ChannelTimeout):
-                channel.send(job, time.monotonic() + START_GRACE)
-            self._expect(channel, "started", checker, runner)
-            try:
-                answer = channel.receive(time.monotonic() + timeout + TEST_GRACE + KILL_GRACE)
-                return read_judgement(answer)
-            except (ChannelClosed, ChannelTimeout, BadAnswer):
-                return no_judgement("the tests came to no end", tests, timeout)
-
-    def _start(self, stack: contextlib.ExitStack, role: Role, wiring: Wiring, seconds: float) -> Box:
-        uid = stack.enter_context(self._slots.take())
-        box = self._tier.start(role, wiring, self.limits, math.ceil(seconds) + 1, uid)
-        stack.callback(box.close)
-        return box
-
-    def _expect(self, channel: Channel, word: str, *boxes: Box) -> None:
-        """Wait until the boxes have started; untrusted code comes after that, so this failing is never its fault."""
-        try:
-            answer = channel.receive(time.monotonic() + 2 * START_GRACE)
-        except ChannelTimeout:
-            answer = "no answer in time"
-        except ChannelClosed as error:
-            answer = str(error)
-        if answer != (word,):
-            said = [answer[1] if isinstance(answer, tuple) and len(answer) == 2 else answer]
-            said += [complaint for box in boxes if (complaint := box.complaint())]
-            raise SandboxError("a box did not start: " + "; ".join(map(str, said)))
-
-    def _choose(self, runtime: Runtime, wanted: str | None, allow_unsafe_exec: bool) -> Tier:
+    def _choose(
+        self, launcher: Callable[[Tier], Launcher], runtime: Runtime, wanted: str | None, allow_unsafe_exec: bool
+    ) -> Launcher:
+        """The launcher of the strongest tier that passes its self-test, which runs in this sandbox itself."""
         from smc_decode.sandbox.selftest import check_tier
 
         tiers: dict[str, Callable[[Runtime], Tier]] = {Bubblewrap.name: Bubblewrap, Landlock.name: Landlock}
@@ -340,22 +263,16 @@ class Sandbox:
         for name, make in tiers.items():
             if wanted in (None, name):
                 try:
-                    self._tier = make(runtime)
+                    self._launcher = launcher(make(runtime))
                     check_tier(self)
                 except (SandboxUnavailable, SandboxError, OSError, NotImplementedError) as error:
                     self._rejected[name] = str(error)
                 else:
-                    return self._tier
+                    return self._launcher
         if allow_unsafe_exec and wanted in (None, Unconfined.name):
-            return Unconfined(runtime)
+            return launcher(Unconfined(runtime))
         reasons = "; ".join(f"{name}: {reason}" for name, reason in self._rejected.items())
         raise SandboxUnavailable(
             f"no sandbox tier works here ({reasons}). Install bubblewrap and allow user namespaces, or use a kernel "
             "with Landlock, or accept the risk with --allow-unsafe-exec."
         )
-
-
-def _seconds(timeout: float) -> float:
-    if not 0 < timeout <= MAX_TIMEOUT:
-        raise ValueError(f"timeout must be above 0 and at most {MAX_TIMEOUT:g} seconds; got {timeout}")
-    return float(timeout)

@@ -26,9 +26,9 @@ from smc_decode.sandbox import (
     SandboxError,
     SandboxUnavailable,
     Verdict,
+    judging,
     run_tests,
 )
-from smc_decode.sandbox import sandbox as module
 from smc_decode.sandbox.boxes import Bubblewrap, Unconfined
 from smc_decode.sandbox.runtime import Runtime, prepare_runtime
 
@@ -90,8 +90,8 @@ def test_a_timeout_that_is_none_is_an_error(sandbox: Sandbox, timeout: float) ->
 
 
 def test_a_test_that_never_ends_fails(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "TEST_GRACE", 0.1)
-    monkeypatch.setattr(module, "KILL_GRACE", 0.3)
+    monkeypatch.setattr(judging, "TEST_GRACE", 0.1)
+    monkeypatch.setattr(judging, "KILL_GRACE", 0.3)
     for test in ("while True: pass", "while True:\n    try:\n        while True: pass\n    except BaseException: pass"):
         source = f"def check(candidate):\n    candidate(1)\n    exec({test!r})\n"
         assert sandbox.run_tests(PROMPT, RIGHT, source, "f", 0.2).status == "fail"
@@ -391,10 +391,9 @@ async def test_the_event_loop_goes_on_while_programs_run(sandbox: Sandbox) -> No
 
 def test_many_threads_share_a_sandbox_and_no_more_boxes_run_than_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     running, most, lock = 0, 0, threading.Lock()
-    original = Sandbox._judge
 
     with Sandbox(max_parallel=2) as sandbox:
-        start = sandbox._start
+        start = sandbox._launcher.start
 
         def counted(stack: contextlib.ExitStack, *args: object) -> object:
             nonlocal running, most
@@ -410,13 +409,12 @@ def test_many_threads_share_a_sandbox_and_no_more_boxes_run_than_allowed(monkeyp
             stack.callback(down)
             return start(stack, *args)  # type: ignore[arg-type]
 
-        monkeypatch.setattr(sandbox, "_start", counted)
+        monkeypatch.setattr(sandbox._launcher, "start", counted)
         programs = [PROMPT + f"    return x + {index % 3}\n" for index in range(24)]
         with ThreadPoolExecutor(8) as pool:
             statuses = list(pool.map(lambda text: sandbox.run_tests("", text, CHECK, "f", 10.0).status, programs))
     assert statuses == [("pass" if index % 3 == 1 else "fail") for index in range(24)]
     assert most <= 4  # two boxes a verdict
-    assert original is Sandbox._judge
 
 
 def test_nothing_is_left_after_many_verdicts(tier_sandbox: Sandbox) -> None:
@@ -494,7 +492,7 @@ def test_an_unknown_tier_is_an_error() -> None:
 
 def test_a_box_that_cannot_start_is_infrastructure(tier_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     # too little memory for the interpreter itself
-    monkeypatch.setattr(tier_sandbox, "limits", BoxLimits(memory_bytes=1 << 20))
+    monkeypatch.setattr(tier_sandbox._launcher, "limits", BoxLimits(memory_bytes=1 << 20))
     verdict = tier_sandbox.run_tests(PROMPT, RIGHT, CHECK, "f", 3.0)
     assert verdict.status == "infrastructure"
     assert "did not start" in verdict.detail
