@@ -24,7 +24,7 @@ class Noise:
     """A run's randomness: one Generator, and a child stream for each particle slot, so that what else is in the batch
     does not matter. ``seed`` None: fresh noise."""
 
-    def __init__(self, seed: int | None, slots: int) -> None:
+    def __init__(self, seed: int | np.random.Generator | None, slots: int) -> None:
         self.rng = np.random.default_rng(seed)
         self.streams = self.rng.spawn(slots)
 
@@ -56,7 +56,7 @@ class RunContext:
         potential: Potential | None,
         config: SMCConfig,
         *,
-        seed: int | None,
+        seed: int | np.random.Generator | None,
         prompt_text: str,
     ) -> Self:
         """The tools for a run. Raises EngineRequestError where the engine cannot serve it."""

@@ -23,10 +23,16 @@ class Floor:
         self._first = True
 
     def begin(self, block: int) -> None:
-        """A block begins: what was seen before it is settled."""
+        """A block begins: what was seen before it, in this pass, is settled.
+
+        A conditional pass whose floor knew the pass that its reference is from would not leave the target invariant.
+        """
         self._first = block == 0
-        if not self._known:
-            self._scale = self._seen
+        if self._known:
+            return
+        if self._first:
+            self._seen = -math.inf
+        self._scale = self._seen
 
     def saw(self, log_potentials: Iterable[float]) -> None:
         """Rollouts of this total log potential were drawn."""

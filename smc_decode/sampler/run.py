@@ -10,6 +10,8 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
+import numpy as np
+
 from smc_decode.config import SMCConfig
 from smc_decode.engines.base import Engine
 from smc_decode.engines.proposed import ProposedBy
@@ -34,7 +36,7 @@ async def run(
     potential: Potential | None = None,
     config: SMCConfig | str = DEFAULT_CONFIG,
     *,
-    seed: int | None = None,
+    seed: int | np.random.Generator | None = None,
     n_draws: int = 1,
     prompt_text: str = "",
     amend: Amend | None = None,
@@ -49,6 +51,7 @@ async def run(
         prompt_token_ids: the prompt, as token ids, or as text where the engine has a tokenizer.
         potential: what multiplies the model's distribution; None: psi = 1.
         config: the configuration, or a preset's name.
+        seed: of the run's Generator, or the Generator itself; None: fresh noise.
         n_draws: how many answers to draw from the final population.
         prompt_text: what rewards are told of the prompt; the prompt itself where that is text.
         proposal: draws in the engine's place, from whatever law; the weights correct it (``engines.proposed``).
@@ -90,7 +93,7 @@ async def sample(
     potential: Potential | None = None,
     config: SMCConfig | str = DEFAULT_CONFIG,
     *,
-    seed: int | None = None,
+    seed: int | np.random.Generator | None = None,
     n_draws: int = 1,
     prompt_text: str = "",
     amend: Amend | None = None,
@@ -121,7 +124,7 @@ def sample_sync(
     potential: Potential | None = None,
     config: SMCConfig | str = DEFAULT_CONFIG,
     *,
-    seed: int | None = None,
+    seed: int | np.random.Generator | None = None,
     n_draws: int = 1,
     prompt_text: str = "",
     amend: Amend | None = None,

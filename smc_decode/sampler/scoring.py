@@ -90,9 +90,9 @@ class Scorer:
         return "product" if self._potential is None else self._potential.kind
 
     def _put(self, trajectory: Trajectory, answers: Sequence[Evaluation]) -> Trajectory:
-        if not answers:  # a terminal potential says nothing of an unfinished sequence: psi = 1
+        if not answers:  # of a part of a rollout all is known; a terminal potential says nothing of what is unfinished
             total = trajectory.log_potentials[-1] if trajectory.log_potentials else 0.0
-            return trajectory.scored(total, trajectory.log_potentials)
+            return trajectory.scored(total, trajectory.log_potentials, total if trajectory.log_potentials else None)
         last = answers[-1]
         if self._only_the_last:
             return trajectory.scored(last.log_value, (), _shown(last, last.log_value), last.detail, last.at_most)

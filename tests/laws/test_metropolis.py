@@ -61,6 +61,7 @@ def test_acceptance_happens_as_often_as_it_should():
 def test_the_papers_rule_moves_copies_of_low_reward_only():
     assert is_low_reward_duplicate(True, 0.2, 0.5)
     assert not is_low_reward_duplicate(True, 0.5, 0.5)
+    assert not is_low_reward_duplicate(True, 0.7, 0.5)
     assert not is_low_reward_duplicate(False, 0.2, 0.5)
     assert is_low_reward_duplicate(True, None, 0.5)
 

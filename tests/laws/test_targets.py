@@ -4,8 +4,10 @@ import math
 import numpy as np
 import pytest
 
+from smc_decode import sample_sync
 from smc_decode.config import SMCConfig
-from smc_decode.laws.targets import log_increment, log_ratio, matched_log_z
+from smc_decode.engines import TableEngine
+from smc_decode.laws.targets import TARGETS, Target, log_increment, log_ratio, matched_log_z
 from smc_decode.sampler.target import TargetLaw
 from smc_decode.sampler.trajectory import Trajectory
 from tests.enumeration import MODELS, Model, mod_logits, soft, sum_is_multiple_of_three
@@ -113,3 +115,24 @@ def test_the_enumerator_reproduces_answers_that_were_worked_out_elsewhere(case, 
     log_z, first_is_two = TRUTH[case]
     assert model.log_z == pytest.approx(log_z, abs=1e-12)
     assert sum(p for x, p in model.posterior.items() if x[0] == 2) == pytest.approx(first_is_two, abs=1e-9)
+
+
+def test_targets_say_what_they_need_of_the_engine():
+    tempered, powered = TARGETS["tempered"], TARGETS["powered"]
+    assert tempered.needs_log_z
+    assert tempered.normalised
+    assert not powered.needs_log_z
+    assert not powered.normalised
+
+
+def test_a_registered_target_is_drawn_from():
+    """m = p^(alpha/2): a target of one's own, known by its name."""
+    TARGETS.register("halved")(Target(lambda alpha, p, z: 0.5 * alpha * sum(p), normalised=False, needs_log_z=False))
+    try:
+        config = SMCConfig(target="halved", alpha=2.0, n_particles=400, block_size=1, max_tokens=1)
+        engine = TableEngine(lambda tokens: np.log([0.7, 0.2, 0.1]), 3, None)
+        result = sample_sync(engine, (), None, config, seed=0)
+        shares = [sum(p.weight for p in result.particles if p.token_ids == (v,)) for v in range(3)]
+        assert shares == pytest.approx([0.7, 0.2, 0.1], abs=0.08)
+    finally:
+        TARGETS.remove("halved")

@@ -127,7 +127,9 @@ async def test_numbers_of_other_libraries_are_log_values(value: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "answers", [None, 3, "ab", [None, None], [0.0, 1.0], [Evaluation(0.0)], {0: 1, 1: 2}, iter([1, 2])], ids=repr
+    "answers",
+    [None, 3, "ab", [None, None], [0.0, 1.0], [Evaluation(0.0)], {0: 1, 1: 2}, iter([1, 2])],
+    ids=lambda answers: type(answers).__name__,
 )
 async def test_what_is_no_list_of_evaluations_is_refused(answers: Any) -> None:
     with pytest.raises(PotentialError, match="'mine' gave"):
