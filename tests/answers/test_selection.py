@@ -38,8 +38,8 @@ def test_each_of_several_draws_has_the_same_law():
     assert third[(1,)] / 4000 == pytest.approx(0.4, abs=0.03)
 
 
-def test_best_takes_the_highest_reward_and_breaks_ties_by_weight_among_the_living():
-    assert chosen("best", n=3) == [(2,), (2,), (3,)]
+def test_best_takes_distinct_answers_by_reward_and_then_by_weight_among_the_living():
+    assert chosen("best", n=3) == [(2,), (3,), (1,)]
 
 
 def test_vote_merges_equal_answers_by_summed_weight():
