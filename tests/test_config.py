@@ -31,7 +31,7 @@ def test_the_contract_of_the_design_is_accepted_as_printed():
         ({"alpha": float("nan")}, "finite"),
         ({"ess_threshold": 1.5}, "less than or equal to 1"),
         ({"resampling": "best"}, "allowed: chopthin, multinomial, residual, ssp, stratified, systematic"),
-        ({"target": "hot"}, "'tempered' or 'powered'"),
+        ({"target": "hot"}, "allowed: powered, tempered"),
         ({"particles": 3}, "particles"),
         ({"lookahead": {"rollouts": -1}}, "lookahead.rollouts"),
         ({"lookahead": {"rollout": 1}}, "lookahead.rollout"),

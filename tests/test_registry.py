@@ -135,7 +135,8 @@ def test_a_malformed_file_of_one_package_takes_no_other_along(packages: Path) ->
     install(packages, "mangled", f"[{GROUP}]\nnot a line\n")
     install(packages, "upright", f"[{GROUP}]\nupright = upright_plugin:thing\n", upright_plugin="def thing(): ...")
     things: Registry[object] = Registry("thing", group=GROUP)
-    with warnings.catch_warnings(record=True):  # how malformed it is to Python differs between versions
+    with warnings.catch_warnings(record=True):
+        warnings.simplefilter("always")  # how malformed it is to Python differs between versions
         assert "upright" in things
     assert things.check("upright")
 

@@ -12,7 +12,6 @@ from smc_decode.potentials.code.prompt_examples import SyntaxAndConfidence
 from smc_decode.potentials.code.unit_tests import CodeOptions, CodeTask
 from smc_decode.potentials.guard import RewardGuard
 from smc_decode.potentials.kinds import KINDS
-from smc_decode.potentials.own import http as service
 from smc_decode.testing import check_potential
 from smc_decode.testing.potentials import ANSWERS
 from tests.potentials.models.test_reward_models import OPTIONS, Judge
@@ -71,7 +70,7 @@ async def test_every_kind_of_source_keeps_the_contract(kind, sandbox, workers, m
     if kind == "http":
         client = httpx.AsyncClient
         monkeypatch.setattr(
-            service.httpx, "AsyncClient", lambda **given: client(**given | {"transport": httpx.MockTransport(answered)})
+            httpx, "AsyncClient", lambda **given: client(**given | {"transport": httpx.MockTransport(answered)})
         )
     source = made.source("tried", params, RewardRequest(PROMPT))
     await check_potential(source, answers)

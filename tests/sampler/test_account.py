@@ -37,7 +37,7 @@ SETTINGS = {
     "moves": {"rejuvenation": {"steps": 2}},
     "moves with rollouts": {"rejuvenation": {"steps": 1}, "lookahead": {"rollouts": 2}},
     "sweeps": {"n_sweeps": 3},
-    "passes": {"first_pass": 1},
+    "passes": {"first_pass_size": 1},
     "a budget": {"max_total_tokens": 21, "lookahead": {"rollouts": 2}},
     "a bridge": {"bridge": {"reward": True}, "rejuvenation": {"steps": 1}},
     "an early end": {"lookahead": {"rollouts": 4, "early_stop": 0.05}},
@@ -82,7 +82,7 @@ async def test_each_draw_is_in_the_part_of_the_account_that_it_was_for():
 async def test_a_population_that_is_never_resampled_was_drawn_drafted_or_taken_over():
     """Its tokens are what was drawn for particles, what drafts gave, and what became a particle of the rollouts."""
     model = MODELS["powered-no-eos-psi-1"]
-    for settings in ({}, {"first_pass": 1}, {"lookahead": {"rollouts": 1, "recycle": False}}):
+    for settings in ({}, {"first_pass_size": 1}, {"lookahead": {"rollouts": 1, "recycle": False}}):
         config = config_of(model, ess_threshold=0.0, **settings)
         result = await sample(CountingEngine(model), (), potential_of(model), config, seed=2)
         tokens = sum(len(particle.token_ids) for particle in result.particles)

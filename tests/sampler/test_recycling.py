@@ -116,6 +116,8 @@ def test_trap_shares_by_the_runs_own_variances():
         new = np.array([w for _, w in after.answers[len(state.pool.answers) :]])
         if new.size == 0:
             return after
+        if new.max() == -math.inf:
+            return after
         agreement = float(np.exp(new - new.max()).mean())
         share = (1.0 - state.pool.share) * min(agreement, 0.999)
         shift = math.log(share) - math.log(after.share - state.pool.share)

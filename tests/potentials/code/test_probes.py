@@ -88,7 +88,7 @@ def test_a_vote_by_behaviour_takes_the_heaviest_behaviour():
     population = [particle(1, 0.34, None), particle(2, 0.3, "a"), particle(3, 0.2, "b"), particle(4, 0.16, "b")]
     config = SMCConfig(selection="vote", extractor="behaviour")
     order = select(population, config, 4, np.random.default_rng(0), None)
-    assert [p.token_ids[0] for p in order] == [3, 1, 2, 3]
+    assert [p.token_ids[0] for p in order] == [3, 1, 2, 4]  # the groups, heaviest first, then what else they hold
 
 
 def test_programs_whose_behaviour_was_not_seen_are_grouped_by_their_syntax():
