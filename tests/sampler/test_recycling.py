@@ -109,25 +109,19 @@ def test_trap_the_floor_left_in_the_weights_of_rollouts():
     assert abs(pooled.deviation) > 6
 
 
-def test_trap_shares_by_the_runs_own_variances():
-    """A block whose rollouts happen to agree gets a larger share: the shares then depend on what they weigh."""
+def test_trap_shares_that_depend_on_what_they_weigh():
+    """A block that says little of Z gets nine tenths of what is left, one that says much a tenth."""
+    model = MODELS["tempered-eos-product"]
 
-    def by_variance(state, after):
-        new = np.array([w for _, w in after.answers[len(state.pool.answers) :]])
-        if new.size == 0:
-            return after
-        if new.max() == -math.inf:
-            return after
-        agreement = float(np.exp(new - new.max()).mean())
-        share = (1.0 - state.pool.share) * min(agreement, 0.999)
-        shift = math.log(share) - math.log(after.share - state.pool.share)
-        moved = tuple((t, w + shift) for t, w in after.answers[len(state.pool.answers) :])
-        return Pool((*state.pool.answers, *moved), state.pool.share + share)
+    def by_weight(state, after):
+        new = after.answers[len(state.pool.answers) :]
+        share, left = after.share - state.pool.share, 1.0 - state.pool.share
+        said = np.logaddexp.reduce([w for _, w in new]) - math.log(share * len(state.particles)) if new else 0.0
+        wanted = left * (0.9 if said < model.log_z else 0.1)
+        moved = tuple((t, w + math.log(wanted / share)) for t, w in new)
+        return Pool((*state.pool.answers, *moved), state.pool.share + wanted) if new else after
 
-    pooled = pool(
-        MODELS["tempered-terminal-01"], lookahead={"rollouts": 2}, n_particles=4, runs=RUNS, amend=amended(by_variance)
-    )
-    assert abs(pooled.deviation) > 4
+    assert abs(pool(model, lookahead={"rollouts": 2}, amend=amended(by_weight)).deviation) > 5
 
 
 def test_what_is_kept_of_a_run_is_said_by_the_configuration():

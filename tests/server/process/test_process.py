@@ -12,11 +12,12 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import httpx
 import pytest
@@ -29,8 +30,16 @@ LONG = {"model": "toy", "prompt": "abc", "max_tokens": 400, "smc": POPULATION}
 
 
 class Server:
-    def __init__(self, process: subprocess.Popen[str], url: str, banner: list[str]) -> None:
-        self.process, self.url, self.banner = process, url, banner
+    """A server in a process of its own. ``log``: what it writes to its standard error, which nobody reads meanwhile: a
+    pipe would be full after some hundred requests, and the server would wait for a reader."""
+
+    def __init__(self, process: subprocess.Popen[str], url: str, banner: list[str], log: IO[str]) -> None:
+        self.process, self.url, self.banner, self._log = process, url, banner, log
+
+    def errors(self) -> str:
+        """What it has written to its standard error so far."""
+        self._log.seek(0)
+        return self._log.read()
 
     def metric(self, name: str) -> float:
         text = httpx.get(f"{self.url}/metrics").text
@@ -51,7 +60,8 @@ Start = Callable[..., Server]
 
 def start_server(*arguments: str, seconds: float = 0.05) -> Server:
     command = [sys.executable, "-m", "server.cli", "serve", "--port", "0", *arguments]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    log = tempfile.TemporaryFile("w+")  # noqa: SIM115 (it lives as long as the server)
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=log, text=True)
     banner = []
     assert process.stdout is not None
     for line in process.stdout:
@@ -59,8 +69,9 @@ def start_server(*arguments: str, seconds: float = 0.05) -> Server:
         if line.startswith("try"):
             break
     found = re.search(r"http://127\.0\.0\.1:\d+", "\n".join(banner))
-    assert found, process.stderr.read() if process.stderr else ""
-    return Server(process, found[0], banner)
+    server = Server(process, found[0] if found else "", banner, log)
+    assert found, server.errors()
+    return server
 
 
 @pytest.fixture(scope="module")
@@ -227,7 +238,7 @@ async def test_sigterm_under_load_answers_everyone(tmp_path: Path) -> None:
             server.process.send_signal(signal.SIGTERM)
             replies = await asyncio.gather(*tasks)
         assert await asyncio.to_thread(server.process.wait, 20) == 0
-        errors = server.process.stderr.read() if server.process.stderr else ""
+        errors = server.errors()
     stopped = 0
     for reply in replies:
         if "text/event-stream" in reply.headers["content-type"]:
@@ -279,7 +290,7 @@ async def test_ctrl_c_is_clean(config: Path, busy: bool) -> None:
             await asyncio.to_thread(server.process.wait, 20)
             if task is not None:
                 assert (await task).json()["error"]["code"] == "server_stopped"
-        errors = server.process.stderr.read() if server.process.stderr else ""
+        errors = server.errors()
         assert "Traceback" not in errors
 
 
