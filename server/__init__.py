@@ -31,7 +31,6 @@ MovedModules(
         "tracing": "runs.tracing",
         "wire": "runs.wire",
         "presets": "runs.presets",
-        "reward_failures": "runs.reward_guard",
         "lifecycle": "process.life",
         "health": "process.health",
         "serving": "process.serving",

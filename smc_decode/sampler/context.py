@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -13,7 +13,7 @@ from smc_decode.engines.base import Engine, EngineRequestError
 from smc_decode.potentials.base import Potential
 from smc_decode.result import Usage
 from smc_decode.sampler.budget import Budget
-from smc_decode.sampler.proposal import Proposal
+from smc_decode.sampler.proposal import DrawRequest, Proposal
 from smc_decode.sampler.scoring import Scorer
 from smc_decode.sampler.target import TargetLaw
 
@@ -85,6 +85,14 @@ class RunContext:
     def end_of(self, block: int) -> int:
         """How many tokens a sequence has at most when ``block`` ends."""
         return min((block + 1) * self.config.block_size, self.config.max_tokens)
+
+    def within_budget(self, requests: Sequence[DrawRequest]) -> tuple[Sequence[DrawRequest], bool]:
+        """The requests, cut to the tokens that are left, and whether they were. Raises BudgetSpent."""
+        lengths = [request.end - len(request.trajectory) for request in requests]
+        share = self.budget.share(lengths)
+        if share == lengths:
+            return requests, False
+        return [replace(r, end=len(r.trajectory) + n) for r, n in zip(requests, share, strict=True)], True
 
     async def release(self) -> None:
         """Leave nothing behind, in the engine or in the reward."""

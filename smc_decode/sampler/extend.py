@@ -101,12 +101,8 @@ async def draw(context: RunContext, requests: Sequence[DrawRequest]) -> tuple[di
     """
     if not requests:
         return {}, None
-    cut: StopCause | None = None
-    lengths = [request.end - len(request.trajectory) for request in requests]
-    share = context.budget.share(lengths)
-    if share != lengths:
-        cut = "max_total_tokens"
-        requests = [replace(r, end=len(r.trajectory) + length) for r, length in zip(requests, share, strict=True)]
+    requests, shortened = context.within_budget(requests)
+    cut: StopCause | None = "max_total_tokens" if shortened else None
     done: dict[int, Trajectory] = {}
     try:
         async with context.budget.limit():

@@ -122,12 +122,9 @@ class Rollouts:
             requests.append(DrawRequest(trajectory, fork, end, context.noise.seed(slot), temperature))
         if not requests:
             return []
-        lengths = [request.end - len(request.trajectory) for request in requests]
-        share = context.budget.share(lengths)
-        if share != lengths:
-            self.shortened = True
-            requests = [replace(r, end=len(r.trajectory) + n) for r, n in zip(requests, share, strict=True)]
-        drawn = await context.proposal.extend(requests, account="rollout", arrived=context.scorer.arrived)
+        fitting, shortened = context.within_budget(requests)
+        self.shortened |= shortened
+        drawn = await context.proposal.extend(fitting, account="rollout", arrived=context.scorer.arrived)
         scored = await context.scorer.score(drawn)
         return [(trajectory, request.sequence) for trajectory, request in zip(scored, requests, strict=True)]
 

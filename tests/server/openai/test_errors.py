@@ -238,8 +238,8 @@ async def test_a_failing_reward_may_be_gone_without_and_the_answer_says_so(
 
 
 async def test_keep_leaves_the_weights_as_they_were() -> None:
-    from server.runs.reward_guard import RewardGuard
     from smc_decode.potentials import Prefix
+    from smc_decode.potentials.guard import RewardGuard
 
     class Flaky:
         name, kind, log_scale, cacheable, needs_logprobs = "flaky", "telescoping", 1.0, True, False
