@@ -8,7 +8,8 @@ from benchmarks.records import RecordsError, RunWriter, read_run
 HEADER = {"benchmark": "humaneval", "model": "m", "digest": "d", "seed": 0, "methods": {"smc N=4": {}}}
 
 
-PACKED = gzip.compress(json.dumps({"kind": "run"} | HEADER).encode() + b"\n")
+# mtime: the same bytes whenever they are packed, since they name the tests.
+PACKED = gzip.compress(json.dumps({"kind": "run"} | HEADER).encode() + b"\n", mtime=0)
 
 
 def record(problem, method="smc N=4", repeat=0):
@@ -80,7 +81,7 @@ def test_a_file_that_was_compressed_is_read_under_both_names_and_continued(tmp_p
     assert [each["problem"] for each in read_run(kept).records] == ["a"]
 
 
-@pytest.mark.parametrize("content", [b"no gzip", PACKED[:-9], PACKED[:15]])
+@pytest.mark.parametrize("content", [b"no gzip", PACKED[:-9], PACKED[:15]], ids=["no gzip", "no end", "no content"])
 def test_a_compressed_file_that_is_damaged_is_refused_and_leaves_nothing(tmp_path, content):
     kept = tmp_path / "run.jsonl.gz"
     kept.write_bytes(content)
