@@ -18,6 +18,7 @@ from starlette.routing import BaseRoute, Match
 
 from smc_decode.engines.base import EngineError, EngineRequestError
 from smc_decode.errors import AllParticlesDead
+from smc_decode.potentials.accounts import BudgetSpent
 from smc_decode.potentials.base import PotentialError, PotentialFault, RewardFailure
 from smc_decode.potentials.options import MissingExtra, RewardRequestError
 from smc_decode.validation import problem_of
@@ -74,6 +75,15 @@ def wrong_field(error: ValidationError, model: type[BaseModel], prefix: str = ""
         message = f"{problem.place} is not a field of this request{problem.choices}"
         return invalid(message, problem.place, "unknown_field")
     return invalid(str(problem), problem.place, "missing_field" if problem.kind == "missing" else "invalid_value")
+
+
+def too_long(tokens: int, context: int, param: str) -> APIError:
+    """400 for a prompt that leaves nothing of the context."""
+    return invalid(
+        f"the prompt has {tokens} tokens, and the model's context of {context} leaves no place for an answer: shorten it",
+        param,
+        "context_length_exceeded",
+    )
 
 
 def unauthorised(message: str) -> APIError:
@@ -136,6 +146,8 @@ def translate(error: Exception) -> APIError:
             return invalid(f"this server lacks what the request needs: {brief(error)}", None, "missing_extra")
         case PotentialFault() if isinstance(error.__cause__, Exception):
             return translate(error.__cause__)
+        case BudgetSpent():
+            return APIError(422, str(error), code="reward_budget_spent", param="smc.reward", headers=_NO_RETRY)
         case PotentialError():
             return invalid(str(error), "smc.reward", "invalid_reward")
         case EngineRequestError():
