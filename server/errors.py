@@ -80,7 +80,8 @@ def wrong_field(error: ValidationError, model: type[BaseModel], prefix: str = ""
 def too_long(tokens: int, context: int, param: str) -> APIError:
     """400 for a prompt that leaves nothing of the context."""
     return invalid(
-        f"the prompt has {tokens} tokens, and the model's context of {context} leaves no place for an answer: shorten it",
+        f"the prompt has {tokens} tokens, and the model's context of {context} leaves no place for an answer: "
+        "shorten it",
         param,
         "context_length_exceeded",
     )
@@ -146,10 +147,8 @@ def translate(error: Exception) -> APIError:
             return invalid(f"this server lacks what the request needs: {brief(error)}", None, "missing_extra")
         case PotentialFault() if isinstance(error.__cause__, Exception):
             return translate(error.__cause__)
-        case BudgetSpent():
-            return APIError(422, str(error), code="reward_budget_spent", param="smc.reward", headers=_NO_RETRY)
         case PotentialError():
-            return invalid(str(error), "smc.reward", "invalid_reward")
+            return _potential(error)
         case EngineRequestError():
             return invalid(str(error), None, "engine_refused")
         case EngineError():
@@ -160,6 +159,12 @@ def translate(error: Exception) -> APIError:
         case _:
             _log.error("internal error", exc_info=error)
             return internal()
+
+
+def _potential(error: PotentialError) -> APIError:
+    if isinstance(error, BudgetSpent):
+        return APIError(422, str(error), code="reward_budget_spent", param="smc.reward", headers=_NO_RETRY)
+    return invalid(str(error), "smc.reward", "invalid_reward")
 
 
 def brief(error: object) -> str:

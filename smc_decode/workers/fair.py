@@ -29,6 +29,11 @@ class FairPlaces:
             self._hand_out()
         return wish
 
+    def waiting(self, key: Hashable) -> int:
+        """How many of a key's wishes wait."""
+        with self._lock:
+            return len(self._waiting.get(key, ()))
+
     def give_back(self) -> None:
         """Let the next one have the place."""
         with self._lock:
