@@ -24,10 +24,12 @@ def task(text: str, entry_point: str | None, tests: Sequence[str]) -> tuple[str,
 
 def refused(tests: Sequence[str], entry_point: str, helpers: str) -> tuple[int, str] | None:
     """The first of the tests that is no Python, or would accept every program, and why."""
-    from smc_decode.potentials.code.syntax import parse
+    from smc_decode.potentials.code.syntax import MAX_SOURCE, parse
     from smc_decode.sandbox.screening import refuse_tests
 
     for number, test in enumerate(tests):
+        if len(test) > MAX_SOURCE:
+            return number, f" has {len(test)} characters, more than {MAX_SOURCE}"
         if parse(test) is None:
             return number, " is no valid Python"
     found = refuse_tests(tests[0] if len(tests) == 1 else tests, entry_point, helpers)
