@@ -16,11 +16,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from smc_decode.engines.vllm.messages import Generate, Generated
+from smc_decode.laws.codes import CODE_BITS
 from smc_decode.shaping import Shaping
-
-CODE_BITS = 20.0
-"""After so many bits a code has spent itself, and the member's own noise goes on: of 53 bits 33 are left for each draw
-from it, and members that shared a stratified draw have long parted."""
 
 Noise = Callable[[int, int], float]
 """(seed, position) -> a uniform number in [0, 1)."""
@@ -109,9 +106,10 @@ class Drawn:
 
 class Row:
     """Members with one prefix. ``tokens``: the prefix, which grows; ``began``: its length at the beginning, of which
-    ``cached`` came from the cache; ``source``: the row that it left."""
+    ``cached`` came from the cache; ``source``: the row that it left; ``room``: what it may still draw, once it is
+    submitted."""
 
-    __slots__ = ("began", "cached", "drawn", "law", "members", "name", "source", "tokens")
+    __slots__ = ("began", "cached", "drawn", "law", "members", "name", "room", "source", "tokens")
 
     def __init__(
         self, name: str, law: Law, tokens: list[int], members: list[Member], source: Row | None = None
@@ -123,17 +121,19 @@ class Row:
         self.members = members
         self.source = source
         self.cached: int | None = None
+        self.room: int | None = None
         self.drawn: list[Drawn] = []
 
     def request(self) -> Generate:
-        """The row as a request: it may draw as much as the longest of its members."""
+        """The row as the request that is submitted: it may draw as much as the longest of its members."""
+        self.room = max(member.left for member in self.members)
         first = self.members[0].request
         start = len(first.prompt) - first.generated
         least = max(self.law.least - len(self.tokens), 0)
         return replace(
             first,
             prompt=self.tokens.copy(),
-            max_tokens=max(member.left for member in self.members),
+            max_tokens=self.room,
             shaping=replace(first.shaping, min_tokens=least) if first.shaping.min_tokens else first.shaping,
             generated=len(self.tokens) - start,
             excluded=[],
@@ -142,8 +142,7 @@ class Row:
 
     def takes(self, law: Law, prompt: Sequence[int], left: int) -> bool:
         """Whether a request with this law and prompt, and so many tokens to draw, is one of its members by now."""
-        room = max(member.left for member in self.members)
-        return left <= room and law == self.law and self.tokens == prompt
+        return (self.room is None or left <= self.room) and law == self.law and self.tokens == prompt
 
     def lead(self, drawn: list[Drawn]) -> int:
         """Keep what the members drew, in their order, and say which token the row goes on with.
@@ -241,6 +240,7 @@ class Merging:
         row.members = groups.get(lead, [])
         if row.members:
             row.tokens.append(lead)
+            row.room = None if row.room is None else row.room - 1
             self._places.setdefault(_place(row.tokens), []).append(row)
         else:
             self._rows.pop(row.name, None)

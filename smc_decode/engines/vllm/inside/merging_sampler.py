@@ -19,7 +19,7 @@ from smc_decode.engines.vllm.inside.merging import Drawn
 from smc_decode.engines.vllm.inside.sampler import SharedRow, WeighingSampler, rows_of
 
 
-class InverseTransform(torch.nn.Module):
+class InverseTransform(torch.nn.Module):  # type: ignore[misc]
     """In the place of vLLM's last step of sampling: its truncation, then a draw a row by that row's own number."""
 
     def __init__(self) -> None:

@@ -181,8 +181,8 @@ class Worker:
 
     def _run(self, requests: list[Generate]) -> dict[int, Generated]:
         """Requests to their end, without a caller."""
-        for request in requests:
-            self._add(request)
+        for row in [row for request in requests for row in self._add(request)]:
+            self._add_row(row)
         answers: dict[int, Generated] = {}
         while self._engine.has_unfinished_requests():
             answers |= {reply.id: reply for reply in self._step() if isinstance(reply, Generated)}
@@ -222,11 +222,17 @@ class Worker:
 
     def _submit(self, requests: list[Request]) -> None:
         rejected: list[Reply] = []
+        rows: list[Row] = []
         for request in requests:
             try:
-                self._add(request)
+                rows += self._add(request)
             except Exception as error:
                 rejected.append(Rejected(request.id, _one_line(error)))
+        for row in rows:
+            try:
+                self._add_row(row)
+            except Exception as error:
+                rejected += [Rejected(member.request.id, _one_line(error)) for member in row.members]
         if rejected:
             self._channel.send(rejected)
 
@@ -244,7 +250,8 @@ class Worker:
         if internal:
             self._engine.abort_request(internal, internal=True)
 
-    def _add(self, request: Request) -> None:
+    def _add(self, request: Request) -> list[Row]:
+        """Take a request; the row that is to be submitted for it, if there is one."""
         if isinstance(request, Generate) and request.shaping.grammar is not None:
             from smc_decode.engines.vllm.inside.grammar import grammar_compiler
 
@@ -252,14 +259,13 @@ class Worker:
             grammar_compiler(self._engine.vllm_config.model_config).compile(request.shaping.grammar)
         if self._merging is not None and isinstance(request, Generate) and not request.labels:
             row = self._merging.add(request)
-            if row is not None:
-                self._add_row(row)
-            return
+            return [] if row is None else [row]
         name = str(request.id)
         parameters = self._parameters(request, weighs=self._weighs, partial_hits=self._partial_hits)
         internal = self._engine.add_request(name, self._tokens_input(request.prompt), parameters)
         self._requests[name] = request
         self._internal_ids[request.id] = internal
+        return []
 
     def _add_row(self, row: Row) -> None:
         source = None if row.source is None else self._internal_ids.get(row.source.name)
