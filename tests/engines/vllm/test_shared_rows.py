@@ -43,6 +43,12 @@ async def draw(engine: VLLMEngine, seeds: Sequence[int], **settings: object) -> 
     return [drawn[index] for index in range(len(seeds))]
 
 
+async def in_order(engine: VLLMEngine, requests: Sequence[Extend]) -> AsyncIterator[tuple[int, Continuation]]:
+    drawn = {index: continuation async for index, continuation in engine.extend(requests)}
+    for index in range(len(requests)):
+        yield index, drawn[index]
+
+
 def distinct_prefixes(drawn: Sequence[Continuation]) -> int:
     return len({tuple(each.token_ids[:length]) for each in drawn for length in range(len(each.token_ids))})
 
@@ -83,6 +89,27 @@ async def test_each_distinct_prefix_is_computed_once(engine: VLLMEngine, name: s
     assert sum(each.computed or 0 for each in drawn) == rows < sum(len(each.token_ids) for each in drawn)
     # The prompt once, and a token for each row that left another.
     assert sum(each.prompt_computed for each in drawn) <= len(prompt_of(engine))
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_what_is_drawn_after_a_cut_is_what_was_drawn_there_before(engine: VLLMEngine) -> None:
+    """Noise depends on seed and position; and adopted cache blocks hold what was computed."""
+    root, whole = await engine.open(prompt_of(engine)), Shaping(ignore_eos=True)
+    parents = [await engine.fork(root) for _ in range(4)]
+    first = [Extend(parent, 40, seed=seed, shaping=whole) for seed, parent in enumerate(parents)]
+    drawn = [continuation async for _, continuation in in_order(engine, first)]
+    agree = []
+    for cut in (5, 19, 38):
+        for parent in parents:
+            await engine.rewind(parent, cut)
+        again = [Extend(parent, 2, seed=seed, shaping=whole) for seed, parent in enumerate(parents)]
+        async for number, continuation in in_order(engine, again):
+            agree.append(continuation.token_ids == drawn[number].token_ids[cut : cut + 2])
+            before = drawn[number].logprobs[cut : cut + 2]
+            assert not agree[-1] or continuation.logprobs == pytest.approx(before, abs=2e-3)
+        for parent, each in zip(parents, drawn, strict=True):
+            parent.token_ids[:] = each.token_ids
+    assert sum(agree) >= len(agree) - 1
 
 
 @pytest.mark.asyncio(loop_scope="module")

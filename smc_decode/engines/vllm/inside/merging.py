@@ -180,6 +180,11 @@ class Merging:
     def __len__(self) -> int:
         return len(self._rows)
 
+    @property
+    def members(self) -> int:
+        """How many requests are in work."""
+        return len(self._row_of)
+
     def rows(self) -> list[Row]:
         """All of them, oldest first."""
         return list(self._rows.values())

@@ -218,7 +218,13 @@ class Worker:
             case Measure():
                 self._channel.send([Measured(message.id, _metrics())])
             case Ping():
-                self._channel.send([Pong(message.id, self._engine.get_num_unfinished_requests())])
+                self._channel.send([Pong(message.id, self._unfinished())])
+
+    def _unfinished(self) -> int:
+        """Requests in work: of ours, or of vLLM's where it has any that are nobody's."""
+        members = 0 if self._merging is None else self._merging.members
+        vllms: int = self._engine.get_num_unfinished_requests()
+        return max(len(self._requests) + members, vllms)
 
     def _submit(self, requests: list[Request]) -> None:
         rejected: list[Reply] = []
