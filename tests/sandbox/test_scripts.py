@@ -127,3 +127,18 @@ def test_a_thread_without_end_is_a_timeout(tier_sandbox: Sandbox) -> None:
         "import threading\n\ndef go_on():\n    while True:\n        pass\n\nthreading.Thread(target=go_on).start()\n"
     )
     assert tier_sandbox.run_stdin(source, "", 0.5).kind == "timeout"
+
+
+def test_temporary_files_are_the_programs_own_and_nothing_else_can_be_written(tier_sandbox: Sandbox) -> None:
+    source = (
+        "import os, tempfile\n"
+        "file = tempfile.NamedTemporaryFile(delete=False)\nfile.write(b'x')\nfile.close()\nprint(file.name)\n"
+        "for path in ('/tmp/x', '/x', '/memory/../x', os.__file__, '/usr/x'):\n"
+        "    try:\n        open(path, 'w')\n    except OSError:\n        print('refused')\n"
+        "try:\n    os.rename(file.name, '/tmp/x')\nexcept OSError:\n    print('refused')\n"
+    )
+    name, *rest = tier_sandbox.run_stdin(source, "", 10.0).stdout.split()
+    assert not Path(name).exists()
+    assert rest == ["refused"] * 6
+    again = f"import tempfile\nprint(open({name!r}).read())\n"
+    assert tier_sandbox.run_stdin(again, "", 10.0).kind == "raised"
