@@ -172,7 +172,7 @@ def cell(toy: Toy, method: Method, rows: float, runs: int, pilot: int) -> Cell:
     )
 
 
-def budget(toy: Toy, runs: int = 60) -> float:
+def budget(toy: Toy, runs: int = 20) -> float:
     """The rows of :data:`REFERENCE` independent draws."""
     independent = Method(INDEPENDENT, {"ess_threshold": 0.0})
     return float(asyncio.run(_run(toy, independent.config(toy, REFERENCE), runs, 10**6))[:, 2].mean())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping
 from typing import Any, Literal, Self
@@ -38,6 +39,8 @@ class Lookahead(_Part):
     ``min_rollouts``: draw only so many where they agree to within ``agreement`` (relative spread).
     ``early_stop``: end the run when one answer holds this share of the anytime posterior. ``recycle``: the weighted
     rollouts of every block are answers of the final population (where that is exact: :attr:`SMCConfig.recycles`).
+    ``start``: rollouts, and with them resampling, begin at the end of the block nearest to this share of an answer's
+    length: of the median of earlier passes, else of ``max_tokens`` (docs/method.md, "Late lookahead").
     """
 
     rollouts: int = Field(0, ge=0, le=64)
@@ -50,6 +53,7 @@ class Lookahead(_Part):
     agreement: Finite = Field(0.1, ge=0)
     early_stop: Finite | None = Field(None, gt=0, le=1)
     recycle: bool = True
+    start: Finite = Field(0.0, ge=0, lt=1)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -70,7 +74,8 @@ class Rejuvenation(_Part):
     ``when``: ``always``, after every ``every``-th block, which is exact; ``resampled``, only where the population was
     just resampled, which is cheaper but biased at finite N, since the trigger depends on what is moved. ``move``: the
     kernel, by the name that it is registered under. ``mode`` ``paper`` moves duplicates with a reward below
-    ``reward_threshold`` only.
+    ``reward_threshold`` only. ``rungs`` and ``lowest`` are the ladder of the move ``exchange``: how many targets, and
+    the level of the softest, between 0 (the model itself) and 1 (the requested one).
     """
 
     steps: int = Field(0, ge=0, le=1000)
@@ -79,6 +84,8 @@ class Rejuvenation(_Part):
     when: Literal["always", "resampled"] = "always"
     every: int = Field(1, ge=1)
     reward_threshold: Finite = 0.5
+    rungs: int = Field(4, ge=1, le=64)
+    lowest: Finite = Field(0.25, ge=0, le=1)
 
     @field_validator("move")
     @classmethod
@@ -214,9 +221,34 @@ class SMCConfig(_Part):
             raise ValueError("bridge.alpha needs target='powered' (the tempered base has no alpha to bridge)")
         if (self.bridge.alpha or self.bridge.reward) and self.lookahead.rollouts:
             raise ValueError("bridge and lookahead cannot be combined: a rollout's value is of the final target")
+        if self.exchanges:
+            self._check_exchange()
         if self.rejuvenation.mode == "corrected" and self.rejuvenation.steps and self.target != "tempered":
             raise ValueError("rejuvenation.mode 'corrected' is a Target II move inside target='tempered'")
         return self
+
+    def _check_exchange(self) -> None:
+        """Its particles are chains, each with a target of its own."""
+        moves = self.rejuvenation
+        if self.ess_threshold > 0 or self.lookahead.rollouts or self.n_passes > 1:
+            raise ValueError(
+                "rejuvenation.move 'exchange' runs chains: it needs ess_threshold=0, and neither lookahead nor "
+                "first_pass_size nor n_sweeps"
+            )
+        if moves.mode != "exact" or moves.when != "always" or moves.every != 1:
+            raise ValueError("rejuvenation.move 'exchange' has no other mode, when or every than the defaults")
+        if self.bridge.alpha or self.bridge.reward or self.temperature == 0.0:
+            raise ValueError("rejuvenation.move 'exchange' cannot be combined with bridge or greedy decoding")
+
+    @property
+    def exchanges(self) -> bool:
+        """Whether particles are chains on a ladder of targets."""
+        return self.rejuvenation.steps > 0 and self.rejuvenation.move == "exchange"
+
+    def first_lookahead(self, length: int | None = None) -> int:
+        """The first block (from 0) that rollouts follow, where answers have so many tokens; None: ``max_tokens``."""
+        wanted = self.lookahead.start * (self.max_tokens if length is None else length)
+        return max(0, math.floor(wanted / self.block_size + 0.5) - 1)
 
     @property
     def pass_sizes(self) -> list[int]:

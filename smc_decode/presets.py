@@ -87,6 +87,18 @@ _ALL = (
         False,
     ),
     Preset(
+        "tempering",
+        "replica exchange: chains at a ladder of powers of the model, which swap states without asking the model",
+        {
+            "target": "powered",
+            "alpha": 4.0,
+            "n_particles": 4,
+            "block_size": 192,
+            "ess_threshold": 0.0,
+            "rejuvenation": {"steps": 8, "move": "exchange", "rungs": 4, "lowest": 0.25},
+        },
+    ),
+    Preset(
         "smc-reward",
         "prefix-only SMC with the reward as potential, no lookahead and no moves (Lew et al., arXiv 2306.03081)",
         {"n_particles": 16},

@@ -13,6 +13,7 @@ from smc_decode.result import Particle, SMCResult
 from smc_decode.sampler.assemble import Parts
 from smc_decode.sampler.budget import BudgetSpent
 from smc_decode.sampler.extend import draw
+from smc_decode.sampler.moves import estimates_z
 from smc_decode.sampler.passes import Harvest
 from smc_decode.sampler.proposal import DrawRequest
 from smc_decode.sampler.state import LiveParticle, Population
@@ -25,7 +26,7 @@ async def outcome(parts: Parts, harvest: Harvest, n_draws: int) -> SMCResult:
     population = _population(parts, harvest)
     weights = normalise([particle.log_weight for particle in population]).tolist()
     # A recycled population has another size than the passes had: its log-mean-exp is log Z^ all the same.
-    scale = math.log(len(population) / harvest.size) if parts.recycle is not None else 0.0
+    scale = math.log(len(population) / harvest.size) if parts.pools else 0.0
     particles = [
         _particle(replace(live, log_weight=live.log_weight + scale), weight)
         for live, weight in zip(population, weights, strict=True)
@@ -129,9 +130,8 @@ def _particle(live: LiveParticle, weight: float) -> Particle:
 def _estimates_z(parts: Parts, harvest: Harvest, population: Population) -> bool:
     """Whether the run has an estimate of log Z at all."""
     config = parts.context.config
-    heuristic = config.rejuvenation.steps > 0 and config.rejuvenation.mode == "paper"
     searched = harvest.stopped == "reward_reached" or any(parts.hopeless(p.trajectory) for p in population)
-    return not (heuristic or harvest.cut_short or searched or config.temperature == 0.0)
+    return all(map(estimates_z, parts.moves)) and not (harvest.cut_short or searched or config.temperature == 0.0)
 
 
 def _inexact(parts: Parts, harvest: Harvest) -> Iterator[str]:

@@ -18,17 +18,19 @@ from smc_decode.sampler.state import LiveParticle, Pool, Population, State, Step
 class Recycle:
     """Algorithm 1, after "weigh": adds the block's weighted rollouts to the pool, by their share."""
 
-    def __init__(self, config: SMCConfig, rollouts: Rollouts, n_blocks: int) -> None:
+    def __init__(self, config: SMCConfig, rollouts: Rollouts, n_blocks: int, first: int = 0) -> None:
+        """``first``: the block that the first rollouts follow."""
         self._rollouts = rollouts
         self._n_blocks = n_blocks
+        self._first = first
         # A block that is a rollout is in the pool already; moves and fresh draws bring something new.
         self._keep_last = not rollouts.reusable or config.rejuvenation.steps > 0
 
     async def __call__(self, state: State) -> Step:
         """The state with a larger pool; there is nothing to tell. Rollouts that are not complete are no answers."""
-        if state.last or state.over:
+        if state.last or state.over or state.block < self._first:
             return state, None
-        share = log_share(state.block, self._n_blocks, keep_last=self._keep_last)
+        share = log_share(state.block - self._first, self._n_blocks - self._first, keep_last=self._keep_last)
         futures = self._rollouts.futures(state.particles)
         if not futures:
             return state, None

@@ -39,6 +39,11 @@ class SuffixMove:
             return "rejuvenation.when 'resampled' depends on the particles that are moved"
         return None
 
+    @property
+    def estimates_z(self) -> bool:
+        """Towards another target than the weights' there is none."""
+        return self._settings.mode != "paper"
+
     def due(self, block: int, state: State) -> bool:
         """By schedule, or (``when="resampled"``) where the block was resampled; and while the target is raised."""
         if state.cut is not None:
@@ -62,13 +67,17 @@ class SuffixMove:
         proposed = np.zeros(len(particles), dtype=bool)
         accepted = np.zeros(len(particles), dtype=bool)
         for i, proposal in zip(movers, proposals, strict=True):
-            old = particles[i]
-            new = self._as_particle(proposal, old, state.level)
+            old, level = particles[i], self._level(state, i)
+            new = self._as_particle(proposal, old, level)
             proposed[i] = True
-            accepted[i] = accepts(self._log_acceptance(new, old, state.level), self._context.noise.streams[i])
+            accepted[i] = accepts(self._log_acceptance(new, old, level), self._context.noise.streams[i])
             if accepted[i]:
-                particles[i] = self._corrected(new, old, state.level)
+                particles[i] = self._corrected(new, old, level)
         return replace(state, particles=tuple(particles)), Rejuvenated(state.block, self._step, proposed, accepted)
+
+    def _level(self, state: State, slot: int) -> float:
+        """How far the target of the particle in this slot is raised."""
+        return state.level
 
     def _may_move(self, particle: LiveParticle) -> bool:
         if not particle.alive or len(particle.trajectory) == 0:
