@@ -18,7 +18,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated, Any
@@ -69,8 +69,9 @@ def of_preset(name: str, **more: Any) -> Method:
     return Method(name, merge(values, more))
 
 
-def _chain(name: str) -> Method:
-    return Method(name, {"n_particles": 1, "rejuvenation": {"steps": 1}}, ("rejuvenation", "steps"))
+def of_chains(name: str) -> Method:
+    """A preset of Markov chains, whose rounds are its knob."""
+    return replace(of_preset(name, n_particles=PRESETS[name].values["n_particles"]), knob=("rejuvenation", "steps"))
 
 
 METHODS: Sequence[Method] = (
@@ -78,9 +79,38 @@ METHODS: Sequence[Method] = (
     of_preset("smc-reward"),
     of_preset("smc"),
     of_preset("paper"),
-    _chain("mcmc-power"),
+    of_chains("mcmc-power"),
+    of_chains("tempering"),
 )
-ABLATIONS: Sequence[Method] = ()
+
+
+def _looking(name: str, blocks: float = 1.0, **look: Any) -> Method:
+    more = {key: look.pop(key) for key in ("ess_threshold", "rejuvenation") if key in look}
+    return Method(name, {"lookahead": look, **more}, blocks=blocks)
+
+
+def _ablations() -> Iterator[Method]:
+    for rollouts in (1, 2, 4, 8):
+        yield _looking(f"J = {rollouts}", rollouts=rollouts)
+    yield _looking("J = 2, not recycled", rollouts=2, recycle=False)
+    yield _looking("J = 2, weighted choice", rollouts=2, choice="weighted")
+    yield _looking("J = 2, resampled always", rollouts=2, ess_threshold=1.0)
+    yield _looking("J = 2, moved at the end", rollouts=2, rejuvenation={"steps": 1, "every": 4})
+    for start in (0.5, 0.75):
+        for rollouts in (2, 4):
+            yield _looking(f"J = {rollouts}, from {start:g} on", rollouts=rollouts, start=start)
+    yield _looking("J = 2, blocks twice as long", 2.0, rollouts=2)
+    for name in ("mcmc-power", "tempering"):
+        yield replace(of_chains(name), name=f"{name}, blocks four times as long", blocks=4.0)
+    yield Method("smc-reward, moved once", {"rejuvenation": {"steps": 1}})
+    yield Method("the same, moves not recycled", {"rejuvenation": {"steps": 1, "recycle": False}})
+    if "proposal_draws" in SMCConfig.model_fields:
+        for name in ("smc", "smc-reward"):
+            yield replace(of_preset(name, proposal_draws="systematic"), name=f"{name}, systematic draws")
+        yield Method("systematic draws", {"ess_threshold": 0.0, "proposal_draws": "systematic"})
+
+
+ABLATIONS: Sequence[Method] = tuple(_ablations())
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,8 @@ class Rejuvenation(_Part):
 
     ``when``: ``always``, after every ``every``-th block, which is exact; ``resampled``, only where the population was
     just resampled, which is cheaper but biased at finite N, since the trigger depends on what is moved. ``move``: the
-    kernel, by the name that it is registered under. ``mode`` ``paper`` moves duplicates with a reward below
+    kernel, by the name that it is registered under. ``recycle``: after the last block both ends of every move are
+    answers of the final population, by its acceptance probability (:attr:`SMCConfig.recycles_moves`). ``mode`` ``paper`` moves duplicates with a reward below
     ``reward_threshold`` only. ``rungs`` and ``lowest`` are the ladder of the move ``exchange``: how many targets, and
     the level of the softest, between 0 (the model itself) and 1 (the requested one).
     """
@@ -84,6 +85,7 @@ class Rejuvenation(_Part):
     when: Literal["always", "resampled"] = "always"
     every: int = Field(1, ge=1)
     reward_threshold: Finite = 0.5
+    recycle: bool = True
     rungs: int = Field(4, ge=1, le=64)
     lowest: Finite = Field(0.25, ge=0, le=1)
 
@@ -275,6 +277,14 @@ class SMCConfig(_Part):
         published = self.rejuvenation.steps > 0 and self.rejuvenation.mode == "paper"
         look = self.lookahead
         return look.recycle and look.rollouts > 0 and look.horizon is None and self.n_sweeps == 1 and not published
+
+    @property
+    def recycles_moves(self) -> bool:
+        """Whether the ends of the last moves are answers of the final population: where weights stay as they are and
+        the target is not raised any more."""
+        moves = self.rejuvenation
+        plain = moves.mode == "exact" and moves.move == "suffix" and not (self.bridge.alpha or self.bridge.reward)
+        return moves.recycle and moves.steps > 0 and plain and self.n_sweeps == 1
 
     @property
     def temperature(self) -> float:

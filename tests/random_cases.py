@@ -156,6 +156,8 @@ def _lookahead(g: random.Random) -> dict[str, Any]:
         look["temperature"] = g.choice([0.7, 1.0])
     if g.random() < 0.25:
         look["horizon"] = g.randint(1, 4)
+    if g.random() < 0.25:
+        look["start"] = g.choice([0.4, 0.6, 0.8])
     if g.random() < 0.3:
         look |= {"min_rollouts": g.randint(1, rollouts), "agreement": g.choice([0.0, 0.1, 0.5])}
     return look
@@ -213,6 +215,7 @@ def features_of(case: Case) -> tuple[str, ...]:
         "rollouts chosen by value": bool(look) and look["choice"] == "weighted",
         "rollouts recycled": bool(look) and look["recycle"] and "horizon" not in look and "n_sweeps" not in settings,
         "rollouts at a temperature of their own": "temperature" in look,
+        "rollouts that begin late": "start" in look,
         "rollouts with a horizon": "horizon" in look,
         "adaptive rollouts": "min_rollouts" in look,
         "moves, exact": bool(moves) and "mode" not in moves,

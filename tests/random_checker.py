@@ -203,6 +203,8 @@ def long_run(numbers: range, path: Path, processes: int) -> Iterator[Verdict]:
     """Verdicts on what the log does not have yet, written to it as they come."""
     done = logged(path)
     left = [number for number in numbers if number not in done]
+    if path.exists() and not path.read_text().endswith("\n"):
+        path.write_text(path.read_text().rstrip() + "\n")  # a line that was cut off must not swallow the next
     with (
         path.open("a") as log,
         ProcessPoolExecutor(processes, mp_context=get_context("fork"), max_tasks_per_child=None) as pool,

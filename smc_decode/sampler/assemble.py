@@ -53,7 +53,7 @@ class Parts:
     @property
     def pools(self) -> bool:
         """Whether the final population is a pool that was filled on the way."""
-        return self.recycles or self.context.config.exchanges
+        return self.recycles or self.context.config.exchanges or self.context.config.recycles_moves
 
     @property
     def first_level(self) -> float:
