@@ -3,9 +3,9 @@
     python -m benchmarks.efficiency --out docs/results/efficiency          # .md and .jsonl
     python -m benchmarks.efficiency --quick
 
-Every method gets as many particles as cost it what :data:`REFERENCE` independent draws cost: the rows of a forward pass,
-that is in each engine call the distinct prefixes that a token was drawn after. Then: the relative deviation of Z^, and
-the error of the posterior of the best answer. What can be compared are ratios within a model.
+Every method gets as many particles as cost it what :data:`REFERENCE` independent draws cost: the rows of a forward
+pass, that is in each engine call the distinct prefixes that a token was drawn after. Then: the relative deviation
+of Z^, and the error of the posterior of the best answer. What can be compared are ratios within a model.
 """
 
 from __future__ import annotations

@@ -38,8 +38,9 @@ def report(cells: Sequence[Cell]) -> str:
     head = "| | " + " | ".join([*models, "mean", "largest"]) + " |\n" + "|---" * (len(models) + 3) + "|"
     parts = [
         "# Efficiency at equal computed rows",
-        "The error (RMSE over runs) of the posterior of the best answer as a share of independent draws' (± one standard "
-        "error), each method with as many particles as cost the same rows of a forward pass. Below 1 is better.",
+        "The error (RMSE over runs) of the posterior of the best answer as a share of independent draws' (± one "
+        "standard error), each method with as many particles as cost the same rows of a forward pass. Below 1 is "
+        "better.",
         "\n".join([head, *(_relative_row(rows, name, models) for name in rows)]),
         "The errors themselves:",
         "\n".join([head, *(_row(rows[name], models, _rmse) for name in rows)]),

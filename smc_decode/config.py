@@ -74,7 +74,8 @@ class Rejuvenation(_Part):
     ``when``: ``always``, after every ``every``-th block, which is exact; ``resampled``, only where the population was
     just resampled, which is cheaper but biased at finite N, since the trigger depends on what is moved. ``move``: the
     kernel, by the name that it is registered under. ``recycle``: after the last block both ends of every move are
-    answers of the final population, by its acceptance probability (:attr:`SMCConfig.recycles_moves`). ``mode`` ``paper`` moves duplicates with a reward below
+    answers of the final population, by its acceptance probability (:attr:`SMCConfig.recycles_moves`).
+    ``mode`` ``paper`` moves duplicates with a reward below
     ``reward_threshold`` only. ``rungs`` and ``lowest`` are the ladder of the move ``exchange``: how many targets, and
     the level of the softest, between 0 (the model itself) and 1 (the requested one).
     """
@@ -223,14 +224,15 @@ class SMCConfig(_Part):
             raise ValueError("bridge.alpha needs target='powered' (the tempered base has no alpha to bridge)")
         if (self.bridge.alpha or self.bridge.reward) and self.lookahead.rollouts:
             raise ValueError("bridge and lookahead cannot be combined: a rollout's value is of the final target")
-        if self.exchanges:
-            self._check_exchange()
         if self.rejuvenation.mode == "corrected" and self.rejuvenation.steps and self.target != "tempered":
             raise ValueError("rejuvenation.mode 'corrected' is a Target II move inside target='tempered'")
         return self
 
-    def _check_exchange(self) -> None:
+    @model_validator(mode="after")
+    def _check_exchange(self) -> Self:
         """Its particles are chains, each with a target of its own."""
+        if not self.exchanges:
+            return self
         moves = self.rejuvenation
         if self.ess_threshold > 0 or self.lookahead.rollouts or self.n_passes > 1:
             raise ValueError(
@@ -241,6 +243,7 @@ class SMCConfig(_Part):
             raise ValueError("rejuvenation.move 'exchange' has no other mode, when or every than the defaults")
         if self.bridge.alpha or self.bridge.reward or self.temperature == 0.0:
             raise ValueError("rejuvenation.move 'exchange' cannot be combined with bridge or greedy decoding")
+        return self
 
     @property
     def exchanges(self) -> bool:

@@ -13,9 +13,9 @@ class TargetLaw:
     """The configured target against the proposal that it is drawn with.
 
     ``level`` in [0, 1] softens it: alpha is raised from 1 and the potential's exponent from 0, as configured
-    (docs/method.md, "Bridging" and "Replica exchange"); at 1 it is the requested target. ``tempered_proposal``: the engine draws from
-    p^(1/tau), as all of ours do; another law is corrected by its log q. ``any_log_z``: it tells log z_t at any
-    temperature.
+    (docs/method.md, "Bridging" and "Replica exchange"); at 1 it is the requested target. ``tempered_proposal``: the
+    engine draws from p^(1/tau), as all of ours do; another law is corrected by its log q. ``any_log_z``: it
+    tells log z_t at any temperature.
     """
 
     def __init__(self, config: SMCConfig, *, tempered_proposal: bool = True, any_log_z: bool = True) -> None:

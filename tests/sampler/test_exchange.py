@@ -37,7 +37,7 @@ def ladder_config(model, **settings):
 
 
 def at_level(model: Model, level: float) -> dict:
-    """The posterior of a rung's target, by enumeration: alpha nearer to 1 (Target II), psi to the power of the level."""
+    """The posterior of a rung's target, by enumeration: alpha nearer to 1 (Target II), psi to the level."""
     alpha = 1.0 + level * (model.alpha - 1.0) if model.target == "powered" else model.alpha
     return replace(model, alpha=alpha, log_psi=lambda x, f: level * model.log_psi(x, f)).posterior
 
@@ -86,22 +86,26 @@ class Round:
         state, _ = await self.step(State(particles, last=False))
         return tuple(particle.trajectory.token_ids for particle in state.particles)
 
-    async def acceptance(self, states, changed, cut=0):
+    async def acceptance(self, states, changed):
         """Which share of uniform numbers leads from ``states`` to ``changed``."""
-        low, high = 0.0, 1.0
-        if await self.after(states, Scripted(1.0 - 2.0**-53, cut)) == changed:
-            return 1.0
-        if await self.after(states, Scripted(0.0, cut)) == changed:
-            wanted = True
-        elif await self.after(states, Scripted(1.0 - 2.0**-53, cut)) != changed:
-            return 0.0
-        else:
-            wanted = False
-        while high - low > 1e-12:
-            middle = 0.5 * (low + high)
-            at = await self.after(states, Scripted(middle, cut)) == changed
-            low, high = (middle, high) if at == wanted else (low, middle)
-        return low if wanted else 1.0 - low
+
+        async def accepted(uniform):
+            return await self.after(states, Scripted(uniform)) == changed
+
+        return await share(accepted)
+
+
+async def share(accepted):
+    """The share of uniform numbers that are accepted, which are those above some number, found by bisection."""
+    low, high = 1e-12, 1.0 - 2.0**-53
+    if not await accepted(high):
+        return 0.0
+    if await accepted(low):
+        return 1.0
+    while high - low > 1e-12:
+        middle = 0.5 * (low + high)
+        low, high = (low, middle) if await accepted(middle) else (middle, high)
+    return 1.0 - high
 
 
 @pytest.mark.parametrize("name", TINY)
@@ -139,12 +143,12 @@ async def test_a_move_on_each_rung_leaves_its_own_target_invariant(name):
                     move.engine.forced = y
                     other = states[0]
                     before = (x, other) if slot == 0 else (other, x)
-                    share = await moved_share(move, before, slot, y, cut)
+                    accepted = await moved_share(move, before, slot, y, cut)
                     log_q = 0.0
                     for t in range(cut, len(y)):
                         row = model.logprobs(y[:t]) / tau
                         log_q += float((row - np.logaddexp.reduce(row))[y[t]])
-                    matrix[i, j] += math.exp(log_q) / len(x) * share
+                    matrix[i, j] += math.exp(log_q) / len(x) * accepted
             matrix[i, i] += 1.0 - matrix[i].sum()
         law = np.array([at_level(model, level)[x] for x in states])
         assert np.abs(law @ matrix - law).max() < 1e-9
@@ -153,25 +157,16 @@ async def test_a_move_on_each_rung_leaves_its_own_target_invariant(name):
 
 
 async def moved_share(move, before, slot, y, cut):
-    """The share of uniform numbers for which the chain in ``slot`` comes to ``y``; the other's cut is 0 and harmless."""
+    """The share of uniform numbers for which the chain in ``slot`` comes to ``y``; the other is cut at 0."""
 
-    class PerSlot(Scripted):
-        pass
-
-    async def at(uniform):
-        move.context.noise.streams = [PerSlot(1.0 - 2.0**-53, 0)] * 2
-        move.context.noise.streams[slot] = PerSlot(uniform, cut)
+    async def accepted(uniform):
+        move.context.noise.streams = [Scripted(1.0 - 2.0**-53, 0)] * 2
+        move.context.noise.streams[slot] = Scripted(uniform, cut)
         particles = tuple(as_particle(move.model, x) for x in before)
         state, _ = await move.step(State(particles, last=False))
         return state.particles[slot].trajectory.token_ids == y
 
-    if await at(1.0 - 2.0**-53):
-        return 1.0
-    low, high = 0.0, 1.0
-    while high - low > 1e-11:
-        middle = 0.5 * (low + high)
-        low, high = (middle, high) if await at(middle) else (low, middle)
-    return low
+    return await share(accepted)
 
 
 @pytest.mark.parametrize("name", ["powered-no-eos-psi-1", "tempered-no-eos-telescoping"])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
-from smc_decode import events, run
+from smc_decode import Lookahead, SMCConfig, events, run
+from smc_decode.engines import TableEngine
 from tests.enumeration import MODELS
 from tests.harness import RUNS, config_of, engine_of, pool, potential_of
 
@@ -47,16 +49,15 @@ async def test_nothing_is_looked_ahead_or_resampled_before_the_start():
 
 
 async def test_a_later_pass_knows_how_long_answers_are():
-    """Answers of three tokens where sixteen are allowed: the first pass looks ahead too late, the second in time."""
-    model = MODELS["tempered-eos-product"]
-    config = config_of(
-        model, max_tokens=16, block_size=1, n_particles=32, first_pass_size=16, lookahead={"rollouts": 2, "start": 0.6}
+    """Answers of two tokens or so where sixteen are allowed: the first pass looks ahead too late, the second in time."""
+    engine = TableEngine(lambda tokens: np.log([0.5, 0.25, 0.25]), 3, 0)
+    config = SMCConfig(
+        max_tokens=16, block_size=1, n_particles=32, first_pass_size=16, lookahead=Lookahead(rollouts=2, start=0.6)
     )
-    engine = engine_of(model)
     blocks, passes = [], 0
-    async for event in run(engine, (), potential_of(model), config, seed=1):
+    async for event in run(engine, (), None, config, seed=1):
         passes += isinstance(event, events.BlockExtended) and event.block == 0
         if isinstance(event, events.RolledOut) and event.tokens:
             blocks.append((passes, event.block))
-    assert min(block for number, block in blocks if number == 2) < 4
-    assert not [block for number, block in blocks if number == 1 and block < 8]
+    assert min(block for number, block in blocks if number == 2) < 3
+    assert not [block for number, block in blocks if number == 1 and block < 9]
