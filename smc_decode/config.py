@@ -39,8 +39,9 @@ class Lookahead(_Part):
     ``min_rollouts``: draw only so many where they agree to within ``agreement`` (relative spread).
     ``early_stop``: end the run when one answer holds this share of the anytime posterior. ``recycle``: the weighted
     rollouts of every block are answers of the final population (where that is exact: :attr:`SMCConfig.recycles`).
-    ``start``: rollouts, and with them resampling, begin at the end of the block nearest to this share of an answer's
-    length: of the median of earlier passes, else of ``max_tokens`` (docs/method.md, "Late lookahead").
+    ``start``: rollouts (and, where a prefix's value is taken back later, resampling) begin at the end of the block
+    nearest to this share of an answer's length: of the median of earlier passes, else of ``max_tokens``
+    (docs/method.md, "Late lookahead").
     """
 
     rollouts: int = Field(0, ge=0, le=64)
@@ -115,7 +116,8 @@ class SMCConfig(_Part):
     """One run. Defaults: Target I at alpha 1 with systematic resampling and no lookahead or moves.
 
     ``first_pass_size``: draw the population in independent passes, first so many particles, then as many again as
-    there are by then, up to ``n_particles`` (docs/method.md, "Growing passes"); None: all at once.
+    there are by then, up to ``n_particles`` (docs/method.md, "Growing passes"); None: all at once. ``later_passes``:
+    ``doubling``, or one of all the ``rest``.
     ``stop_at_reward``: end the run at the first complete answer with at least this reward, between blocks and between
     passes: a search mode, which saves the tokens of whatever is easy (docs/method.md, "Stopping at a reward").
     ``draft_draws``: begin draws like earlier ones of the run with the right probability, rather than draw the same
@@ -138,6 +140,7 @@ class SMCConfig(_Part):
     extractor: str = "tokens"
     n_sweeps: int = Field(1, ge=1, le=100)
     first_pass_size: int | None = Field(None, ge=1)
+    later_passes: Literal["doubling", "rest"] = "doubling"
     stop_at_reward: Finite | None = None
     draft_draws: bool = True
     max_total_tokens: int | None = Field(None, ge=1)
@@ -257,12 +260,14 @@ class SMCConfig(_Part):
 
     @property
     def pass_sizes(self) -> list[int]:
-        """How many particles each pass has: all, or ``first_pass_size`` and then doublings of what is there."""
+        """How many particles each pass has: all, or ``first_pass_size`` and then doublings of what is there (or the
+        rest)."""
         if self.first_pass_size is None:
             return [self.n_particles]
         sizes: list[int] = []
         while (there := sum(sizes)) < self.n_particles:
-            sizes.append(min(there or self.first_pass_size, self.n_particles - there))
+            more = self.n_particles if there and self.later_passes == "rest" else there or self.first_pass_size
+            sizes.append(min(more, self.n_particles - there))
         return sizes
 
     @property

@@ -100,7 +100,7 @@ def select(
 
     Draws of a search (``best``, ``vote``) are alive, complete and distinct while there are any such.
     """
-    searching = config.first_pass_size is not None
+    searching = config.first_pass_size is not None and config.stop_at_reward is not None
     electorate = Electorate(particles, rng, config.extractor, decode, to_be_ended=searching)
     return [particles[i] for i in SELECTIONS[config.selection](electorate, n)]
 

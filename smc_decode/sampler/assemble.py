@@ -89,7 +89,8 @@ class Parts:
             weigh=Weigh(context, self.tempering),
             recycle=self._recycle(first),
             stop=AnyOf(self.stop_rules(early_stop)),
-            resample=Resample(context, first),
+            # What a product's factors say of a prefix stands; a telescoping potential may take it back.
+            resample=Resample(context, first if context.scorer.takes_back else 0),
             moves=self.moves,
             close=Close(context, held, self.tempering),
             commit=Commit(final=not self.moves and not further),

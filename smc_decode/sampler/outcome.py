@@ -32,7 +32,7 @@ async def outcome(parts: Parts, harvest: Harvest, n_draws: int) -> SMCResult:
         for live, weight in zip(population, weights, strict=True)
     ]
     draws = await _select(parts, particles, n_draws)
-    if not harvest.cut_short and config.first_pass_size is not None:
+    if not harvest.cut_short and parts.set_aside is not None:
         harvest, particles, draws = await _brought_to_end(parts, harvest, population, particles, draws)
     if context.decode is not None:
         draws = [replace(each, text=context.decode(each.token_ids)) for each in draws]

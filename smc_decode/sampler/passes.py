@@ -126,7 +126,7 @@ class Schedule:
         lost = not state.set_aside and not any(particle.alive for particle in particles)
         if lost and size == self._config.n_particles and not alive_before:
             raise AllParticlesDead(state.block, len(state.particles))
-        if harvest.cut_short and alive_before:
+        if harvest.cut_short and alive_before and not state.pool.answers:
             return replace(harvest, population=harvest.passes[-1])  # a part is no match for what is complete
         if state.set_aside:
             particles = (*(p for p in particles if p.alive), *state.set_aside)

@@ -49,7 +49,7 @@ async def test_nothing_is_looked_ahead_or_resampled_before_the_start():
 
 
 async def test_a_later_pass_knows_how_long_answers_are():
-    """Answers of two tokens or so where sixteen are allowed: the first pass looks ahead too late, the second in time."""
+    """Answers of two tokens or so where sixteen are allowed: the first pass looks ahead too late, the second not."""
     engine = TableEngine(lambda tokens: np.log([0.5, 0.25, 0.25]), 3, 0)
     config = SMCConfig(
         max_tokens=16, block_size=1, n_particles=32, first_pass_size=16, lookahead=Lookahead(rollouts=2, start=0.6)

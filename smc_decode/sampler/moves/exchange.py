@@ -2,7 +2,7 @@
 
 Particle i is the chain on rung i modulo the number of rungs; rung 0 has the requested target. A round moves every
 chain by suffix regeneration at its own target and swaps neighbours, which asks nothing of the model. What the chains
-on rung 0 are after each round of the last block is the final population. docs/method.md, section 7 ("Replica exchange").
+on rung 0 are after each round of the last block is the final population. docs/method.md, "Replica exchange".
 """
 
 from __future__ import annotations
