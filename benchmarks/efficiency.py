@@ -85,7 +85,7 @@ METHODS: Sequence[Method] = (
 
 
 def _looking(name: str, blocks: float = 1.0, **look: Any) -> Method:
-    more = {key: look.pop(key) for key in ("ess_threshold", "rejuvenation") if key in look}
+    more: dict[str, Any] = {key: look.pop(key) for key in ("ess_threshold", "rejuvenation") if key in look}
     return Method(name, {"lookahead": look, **more}, blocks=blocks)
 
 

@@ -22,7 +22,7 @@ from smc_decode.sampler.stops.posterior import take_rollouts
 
 async def outcome(parts: Parts, harvest: Harvest, n_draws: int) -> SMCResult:
     """The result of a run whose passes are over."""
-    context, config = parts.context, parts.context.config
+    context = parts.context
     population = _population(parts, harvest)
     weights = normalise([particle.log_weight for particle in population]).tolist()
     # A recycled population has another size than the passes had: its log-mean-exp is log Z^ all the same.
