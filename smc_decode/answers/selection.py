@@ -17,6 +17,7 @@ from smc_decode.answers.behaviour import behaviours
 from smc_decode.config import SMCConfig
 from smc_decode.errors import ExtractorFault
 from smc_decode.laws.resampling import systematic
+from smc_decode.potentials.options import MissingExtra
 from smc_decode.registry import Registry
 from smc_decode.result import Particle
 
@@ -127,6 +128,8 @@ def answer_key(extractor: str, decode: Decode | None) -> Key:
         try:
             found = extract(text)
             hash(found)
+        except MissingExtra:
+            raise
         except (Exception, SystemExit) as error:
             raise ExtractorFault(f"extractor {extractor!r} raised {type(error).__name__}: {error}") from error
         return found
