@@ -223,7 +223,7 @@ def table(verdicts: list[Verdict]) -> str:
             rows[feature].append(verdict)
     lines = ["| | configurations | runs | median standard error | beyond 2 errors at first | findings |"]
     lines.append("|---|---|---|---|---|---|")
-    for feature, those in rows.items():
+    for feature, those in sorted(rows.items(), key=lambda row: (row[0] != "all", row[0])):
         checked = [v for v in those if not v.skipped]
         if not checked:
             continue
