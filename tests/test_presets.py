@@ -12,6 +12,7 @@ NAMED = [
     "self-consistency",
     "power-smc",
     "mcmc-power",
+    "tempering",
     "smc-reward",
     "paper",
     "smc",
@@ -60,6 +61,20 @@ def test_the_paper_preset_has_the_papers_settings():
 def test_the_default_is_power_sampling_without_a_reward():
     assert preset("smc").target == "tempered"
     assert preset("smc", reward=False).target == "powered"
+
+
+def test_the_default_learns_how_long_answers_are_before_it_looks_ahead():
+    assert preset("smc").pass_sizes == [3, 13]
+    assert preset("smc").recycles
+    assert preset("smc", n_particles=2).pass_sizes == [2]
+    assert preset("smc", reward=False).pass_sizes == [16]
+
+
+def test_tempering_is_one_ladder_of_chains():
+    config = preset("tempering")
+    assert config.exchanges
+    assert config.n_particles == config.rejuvenation.rungs
+    assert config.target == "powered"
 
 
 def test_a_search_stops_at_full_reward_and_votes_by_behaviour():
