@@ -105,10 +105,14 @@ def _ablations() -> Iterator[Method]:
         yield replace(of_chains(name), name=f"{name}, blocks four times as long", blocks=4.0)
     yield Method("smc-reward, moved once", {"rejuvenation": {"steps": 1}})
     yield Method("the same, moves not recycled", {"rejuvenation": {"steps": 1, "recycle": False}})
-    if "proposal_draws" in SMCConfig.model_fields:
-        for name in ("smc", "smc-reward"):
-            yield replace(of_preset(name, proposal_draws="systematic"), name=f"{name}, systematic draws")
-        yield Method("systematic draws", {"ess_threshold": 0.0, "proposal_draws": "systematic"})
+    spread = {"proposal_draws": "systematic"}
+    late = {"rollouts": 2, "start": 0.75}
+    passes = {"first_pass_size": 3, "later_passes": "rest"}
+    yield Method("J = 2, from 0.75 on, in two passes", {"lookahead": late, **passes})
+    yield Method("smc, in two passes", {"lookahead": late, **passes, **spread})
+    yield Method("smc, J = 4", {"lookahead": {**late, "rollouts": 4}, **spread})
+    yield replace(of_preset("smc-reward", **spread), name="smc-reward, systematic draws")
+    yield Method("systematic draws", {"ess_threshold": 0.0, **spread})
 
 
 ABLATIONS: Sequence[Method] = tuple(_ablations())
@@ -247,8 +251,8 @@ def main(
     out: Annotated[Path, typer.Option(help="The report's path, without its ending.")] = Path("results/efficiency"),
     quick: Annotated[bool, typer.Option(help="A minute's run, for a look.")] = False,
     runs: Annotated[int, typer.Option(help="Runs of each method on each model.")] = 600,
-    models: Annotated[str, typer.Option(help="Their names, with commas; all if left out.")] = "",
-    methods: Annotated[str, typer.Option(help="Their names, with commas; all if left out.")] = "",
+    models: Annotated[str, typer.Option(help="Their names, with semicolons; all if left out.")] = "",
+    methods: Annotated[str, typer.Option(help="Their names, with semicolons; all if left out.")] = "",
     processes: Annotated[int, typer.Option()] = 2,
 ) -> None:
     """Measure every preset and ablation on the toy models at equal computed rows."""
@@ -256,12 +260,12 @@ def main(
 
     runs, pilot = (30, 5) if quick else (runs, 8)
     all_models, all_methods = [toy.name for toy in toys()], [m.name for m in (*METHODS, *ABLATIONS)]
-    chosen = models.split(",") if models else all_models[: 4 if quick else None]
+    chosen = models.split(";") if models else all_models[: 4 if quick else None]
     out.parent.mkdir(parents=True, exist_ok=True)
     raw = out.with_suffix(".jsonl")
     cells = [each for each in read(raw) if each.runs == runs]
     began = time.monotonic()
-    wanted = methods.split(",") if methods else all_methods
+    wanted = methods.split(";") if methods else all_methods
     for left, found in study(chosen, wanted, runs, pilot, processes, cells):
         cells.append(found)
         raw.write_text("".join(json.dumps(asdict(each)) + "\n" for each in cells))

@@ -131,20 +131,17 @@ _ALL = (
     ),
     Preset(
         "smc",
-        "the default: a first pass that learns how long answers are, then late lookahead, every rollout an answer; "
-        "without a reward, power sampling",
+        "the default: draws spread evenly, late lookahead, every rollout an answer; without a reward, power sampling",
         {
             "n_particles": 16,
             "alpha": 2.0,
             "block_size": 64,
             "reward_scale": 10.0,
-            "first_pass_size": 3,
-            "later_passes": "rest",
+            "proposal_draws": "systematic",
             "lookahead": {"rollouts": 2, "start": 0.75},
         },
         without_reward={
             "target": "powered",
-            "first_pass_size": None,
             "lookahead": {"rollouts": 0, "start": 0.0},
             "rejuvenation": {"steps": 1, "every": 4},
         },

@@ -63,11 +63,17 @@ def test_the_default_is_power_sampling_without_a_reward():
     assert preset("smc", reward=False).target == "powered"
 
 
-def test_the_default_learns_how_long_answers_are_before_it_looks_ahead():
-    assert preset("smc").pass_sizes == [3, 13]
-    assert preset("smc").recycles
-    assert preset("smc", n_particles=2).pass_sizes == [2]
-    assert preset("smc", reward=False).pass_sizes == [16]
+def test_the_default_spreads_its_draws_and_looks_ahead_late():
+    config = preset("smc")
+    assert config.proposal_draws == "systematic"
+    assert config.recycles
+    assert config.lookahead.start == 0.75
+    assert not preset("smc", reward=False).lookahead.rollouts
+
+
+def test_a_first_pass_may_tell_the_rest_how_long_answers_are():
+    assert preset("smc", first_pass_size=3, later_passes="rest").pass_sizes == [3, 13]
+    assert preset("smc", first_pass_size=3, later_passes="rest", n_particles=2).pass_sizes == [2]
 
 
 def test_tempering_is_one_ladder_of_chains():

@@ -16,7 +16,8 @@ WAYS = {
     "late, chosen by value": {"lookahead": {"rollouts": 3, "start": 0.5, "choice": "weighted"}, "ess_threshold": 1.0},
     "late, not recycled": {"lookahead": {"rollouts": 2, "start": 0.6, "recycle": False}, "ess_threshold": 1.0},
     "late, moved": {"lookahead": {"rollouts": 2, "start": 0.6}, "rejuvenation": {"steps": 1}},
-    "as by default": {
+    "as by default": {"lookahead": {"rollouts": 2, "start": 0.75}, "proposal_draws": "systematic"},
+    "in two passes": {
         "lookahead": {"rollouts": 2, "start": 0.75},
         "first_pass_size": 3,
         "later_passes": "rest",
