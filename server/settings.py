@@ -71,6 +71,8 @@ class ServerSettings(_Table):
     default_max_tokens: int = Field(512, ge=1)
     """Used where neither the request nor its preset says; never more than what is left of the context."""
 
+    reward_seconds: float = Field(600.0, ge=0, allow_inf_nan=False)
+    """Seconds that the rewards of one request may hold processes (boxes, workers), added up over all; 0: no limit."""
     reward_failure: RewardFailurePolicy = "fail"
     keep_alive_s: Seconds = 1.0
     drain_timeout_s: float = Field(30.0, ge=0)

@@ -40,7 +40,9 @@ class Operations:
         self, caller: Caller, body: SamplingBody, prompts: Sequence[Prompt], grammar: Mapping[str, Any] | None
     ) -> Plans:
         """The runs of ``body``. Raises APIError (400, 404)."""
-        return await self._planner.plan(run_request(self.engine, body, grammar), prompts, local=caller.is_local)
+        return await self._planner.plan(
+            run_request(self.engine, body, grammar), prompts, local=caller.is_local, owner=caller.owner
+        )
 
     async def answer(
         self, request: Request, caller: Caller, body: SamplingBody, plans: Plans, form: StreamFormat

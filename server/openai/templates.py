@@ -10,7 +10,7 @@ from typing import Any
 
 from smc_decode.engines.base import Engine, Tokenizer
 
-from ..errors import APIError, invalid
+from ..errors import APIError, invalid, too_long
 from ..runs.request import Prompt
 from .messages import Message
 from .protocol import ChatBody, CompletionBody, SamplingBody
@@ -82,7 +82,18 @@ async def chat_prompt(engine: Engine, body: ChatBody) -> Prompt:
 
 
 def _truncated(engine: Engine, body: SamplingBody, prompt: Prompt) -> Prompt:
-    """The prompt's last ``truncate_prompt_tokens`` tokens; -1: as many as the context holds beside ``max_tokens``."""
+    """The prompt's last ``truncate_prompt_tokens`` tokens; -1: as many as the context holds beside ``max_tokens``.
+
+    Raises APIError (400) for a prompt beyond the context, before anything decodes it.
+    """
+    prompt = _cut(engine, body, prompt)
+    context = engine.info.max_model_len
+    if context is not None and len(prompt.token_ids) > context:
+        raise too_long(len(prompt.token_ids), context, prompt.name)
+    return prompt
+
+
+def _cut(engine: Engine, body: SamplingBody, prompt: Prompt) -> Prompt:
     most = body.truncate_prompt_tokens
     context = engine.info.max_model_len
     if most == -1:

@@ -17,13 +17,14 @@ from pydantic import ValidationError
 
 from smc_decode.config import SMCConfig
 from smc_decode.engines.base import EngineInfo
+from smc_decode.potentials.accounts import Account
 from smc_decode.potentials.base import Potential
 from smc_decode.potentials.catalogue import RewardCatalogue
 from smc_decode.potentials.guard import RewardGuard
 from smc_decode.potentials.options import RewardRequest
 from smc_decode.presets import Preset, merge
 
-from ..errors import invalid, wrong_field
+from ..errors import invalid, too_long, wrong_field
 from ..settings import ServerSettings
 from .fields import RewardChoice, SMCFields, split_smc
 from .population import least_population, with_news, without_idle_particles
@@ -94,13 +95,16 @@ class Planner:
         self._presets = presets
         self._settings = settings
 
-    async def plan(self, request: RunRequest, prompts: Sequence[Prompt], *, local: bool) -> Plans:
-        """A run for each prompt. ``local``: the client is on this machine, and its code may be run.
+    async def plan(self, request: RunRequest, prompts: Sequence[Prompt], *, local: bool, owner: str = "") -> Plans:
+        """A run for each prompt. ``local``: the client is on this machine, and its code may be run. ``owner``: whose
+        share of the rewards' processes the runs use.
 
         Raises APIError (400, 404) or RewardRequestError.
         """
         asked = self._read(request)
-        return Plans(tuple([await self._plan_one(asked, prompt, local) for prompt in prompts]), asked.options)
+        account = Account(owner, self._settings.reward_seconds or None)
+        runs = [await self._plan_one(asked, prompt, local, account) for prompt in prompts]
+        return Plans(tuple(runs), asked.options)
 
     def check(self, request: RunRequest) -> None:
         """Look at a request that needs no run. Raises APIError (400, 404)."""
@@ -145,14 +149,14 @@ class Planner:
             )
         return preset, True
 
-    async def _plan_one(self, asked: _Asked, prompt: Prompt, local: bool) -> Plan:
+    async def _plan_one(self, asked: _Asked, prompt: Prompt, local: bool, account: Account) -> Plan:
         warnings = list(asked.warnings)
         max_tokens = self._max_tokens(asked, prompt, warnings)
         config = self._config(asked, {**asked.values, "max_tokens": max_tokens}, warnings)
         potential: Potential | None = None
         guard: RewardGuard | None = None
         if asked.reward is not None:
-            potential = await self._build_reward(asked.reward, config, prompt, local)
+            potential = await self._build_reward(asked.reward, config, prompt, local, account)
             policy = asked.reward.on_failure or self._settings.reward_failure
             if policy != "fail":
                 potential = guard = RewardGuard(potential, policy)
@@ -187,21 +191,18 @@ class Planner:
             return wanted  # what is no number is found wrong with the other fields
         rest = limit - len(prompt.token_ids)
         if rest < 1:
-            raise invalid(
-                f"the prompt has {len(prompt.token_ids)} tokens, and the model's context of {limit} leaves no place "
-                "for an answer: shorten it",
-                prompt.name,
-                "context_length_exceeded",
-            )
+            raise too_long(len(prompt.token_ids), limit, prompt.name)
         if given is not None and given > rest:
             told = f"max_tokens {given} was lowered to {rest}, what the prompt leaves of the context of {limit}"
             warnings.append(told)
         return min(wanted, rest)
 
-    async def _build_reward(self, choice: RewardChoice, config: SMCConfig, prompt: Prompt, local: bool) -> Potential:
+    async def _build_reward(
+        self, choice: RewardChoice, config: SMCConfig, prompt: Prompt, local: bool, account: Account
+    ) -> Potential:
         if self._catalogue is None:
             raise invalid("this server offers no rewards: leave smc.reward out", "smc.reward")
-        request = RewardRequest(prompt.text, prompt.messages, local, prompt.continues)
+        request = RewardRequest(prompt.text, prompt.messages, local, prompt.continues, account)
         # params are a client's text, which may take long to read
         potential = await asyncio.to_thread(
             self._catalogue.build, choice.name, choice.params, reward_scale=config.reward_scale, request=request

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from smc_decode.potentials.accounts import Account
 from smc_decode.validation import field_names, problem_of
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -43,12 +44,14 @@ class MissingExtra(ImportError):
 @dataclass(frozen=True)
 class RewardRequest:
     """The request that a reward is built for. ``messages`` is None for a completion; ``client_is_local``: the client is
-    on this machine's loopback; ``continues``: the answer goes on with the last message (``continue_final_message``)."""
+    on this machine's loopback; ``continues``: the answer goes on with the last message (``continue_final_message``);
+    ``account``: what pays for its rewards."""
 
     prompt_text: str = ""
     messages: Sequence[Mapping[str, Any]] | None = None
     client_is_local: bool = True
     continues: bool = False
+    account: Account = field(default_factory=Account, compare=False)
 
     @property
     def task(self) -> str:
