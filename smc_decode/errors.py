@@ -7,6 +7,10 @@ class SMCError(Exception):
     """Base of the sampler's own errors."""
 
 
+class ExtractorFault(SMCError):
+    """An extractor's own code raised something, which is this error's ``__cause__``."""
+
+
 class AllParticlesDead(SMCError):
     """Every particle has weight zero: nothing that was drawn satisfies the potential. ``log_z`` is -inf."""
 

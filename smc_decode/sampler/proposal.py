@@ -18,6 +18,7 @@ from smc_decode.engines.base import (
     FinishReason,
     LiveSequence,
 )
+from smc_decode.engines.checks import check_continuation
 from smc_decode.laws.codes import lattice
 from smc_decode.laws.targets import matched_log_z
 from smc_decode.result import Usage
@@ -137,8 +138,9 @@ class Proposal:
             return
         self._usage.engine_calls += 1
         async with aclosing(self._engine.extend(requests)) as stream:
-            async for answer in stream:
-                yield answer
+            async for index, continuation in stream:
+                check_continuation(self._engine.info, requests[index], continuation)
+                yield index, continuation
 
     def _pay(self, account: Account, continuation: Continuation) -> None:
         setattr(self._usage, account, getattr(self._usage, account) + len(continuation.token_ids))
