@@ -185,6 +185,9 @@ def random_case(number: int) -> Case:
         settings["n_sweeps"] = 2
     elif passes < 0.4:
         settings["first_pass_size"] = g.randint(1, 3)
+        settings["later_passes"] = g.choice(["doubling", "rest"])
+    if passes >= 0.2 and g.random() < 0.5:
+        settings["proposal_draws"] = "systematic"
     looks, moves = "lookahead" in settings, "rejuvenation" in settings
     known = looks and (moves or g.random() < 0.5)
     case = Case(number, model, settings, n_draws=g.choice([1, 1, 3]))
@@ -223,6 +226,7 @@ def features_of(case: Case) -> tuple[str, ...]:
         "rollouts and moves": bool(look and moves),
         "conditional sweeps": "n_sweeps" in settings,
         "growing passes": "first_pass_size" in settings,
+        "systematic draws": "proposal_draws" in settings,
         "several draws": case.n_draws > 1,
     }
     return tuple(name for name, is_so in said.items() if is_so)
