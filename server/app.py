@@ -20,7 +20,7 @@ from .edge.gate import Gate
 from .edge.limits import BodyLimit
 from .edge.logs import RequestLog
 from .edge.work import Work
-from .openai import chat, completions, models
+from .openai import chat, completions, models, scores
 from .openai.operation import Operations
 from .process import health
 from .process.about import About
@@ -76,9 +76,10 @@ def create_app(
         side_by_side=settings.concurrent_prompts,
         capacity=admission.capacity,
     )
+    planner = Planner(engine.info, catalogue, book, settings)
     operations = Operations(
         engine,
-        Planner(engine.info, catalogue, book, settings),
+        planner,
         runner,
         work,
         max_prompts=settings.max_prompts,
@@ -109,6 +110,7 @@ def create_app(
         completions.router(operations),
         chat.router(operations),
         models.router(book, lifecycle.created, engine.info.max_model_len),
+        scores.router(scores.Judge(engine, planner, settings.max_particles), work),
         stored_runs.router(traces),
         health.router(about, gate, lifecycle, metrics),
         page.router,

@@ -66,7 +66,7 @@ async def _completion_prompts(engine: Engine, body: CompletionBody, limit: int) 
 
 async def chat_prompt(engine: Engine, body: ChatBody) -> Prompt:
     """The prompt of a chat request. Raises APIError (400)."""
-    tokenizer = _tokenizer(engine, "messages")
+    tokenizer = tokenizer_of(engine, "messages")
     messages = [_plain(message, f"messages[{index}]") for index, message in enumerate(body.messages)]
     kwargs = _template_arguments(body)
     tools = None if body.tools is None or body.tool_choice == "none" else _tools(body)
@@ -180,7 +180,7 @@ def _tools(body: ChatBody) -> list[dict[str, Any]]:
 async def _text_prompt(engine: Engine, body: CompletionBody, text: str, name: str) -> Prompt:
     if not text:
         raise invalid(f"{name} is empty: give some text, or token ids", name, "empty_prompt")
-    tokenizer = _tokenizer(engine, name)
+    tokenizer = tokenizer_of(engine, name)
     special = body.add_special_tokens is not False
     if len(text) > _LONG:
         token_ids = await asyncio.to_thread(tokenizer.encode, text, add_special_tokens=special)
@@ -202,7 +202,7 @@ def _token_prompt(engine: Engine, token_ids: Sequence[int], name: str) -> Prompt
     return Prompt(tuple(token_ids), None, None, name, decode)
 
 
-def _tokenizer(engine: Engine, name: str) -> Tokenizer:
+def tokenizer_of(engine: Engine, name: str) -> Tokenizer:
     if engine.tokenizer is None:
         raise APIError(400, "this engine has no tokenizer: send token ids", code="no_tokenizer", param=name)
     return engine.tokenizer

@@ -106,6 +106,18 @@ class Planner:
         """Look at a request that needs no run. Raises APIError (400, 404)."""
         self._read(request)
 
+    async def judge(self, model: str, choice: RewardChoice | None, prompt: Prompt, *, local: bool) -> Potential:
+        """The reward that ``choice``, or else the preset of ``model``, names, without a run.
+
+        Raises APIError (400, 404) or RewardRequestError.
+        """
+        preset, _ = self._preset(model, None)
+        if choice is None and preset.reward is not None:
+            choice = RewardChoice.model_validate(dict(preset.reward))
+        if choice is None:
+            raise invalid("reward is needed: give its name, or a model whose preset has one", "reward", "missing_field")
+        return await self._build_reward(choice, SMCConfig().reward_scale, prompt, local)
+
     def _read(self, request: RunRequest) -> _Asked:
         """Check all that does not depend on the prompt."""
         warnings: list[str] = []
@@ -152,7 +164,7 @@ class Planner:
         potential: Potential | None = None
         guard: RewardGuard | None = None
         if asked.reward is not None:
-            potential = await self._build_reward(asked.reward, config, prompt, local)
+            potential = await self._build_reward(asked.reward, config.reward_scale, prompt, local)
             policy = asked.reward.on_failure or self._settings.reward_failure
             if policy != "fail":
                 potential = guard = RewardGuard(potential, policy)
@@ -198,13 +210,13 @@ class Planner:
             warnings.append(told)
         return min(wanted, rest)
 
-    async def _build_reward(self, choice: RewardChoice, config: SMCConfig, prompt: Prompt, local: bool) -> Potential:
+    async def _build_reward(self, choice: RewardChoice, scale: float, prompt: Prompt, local: bool) -> Potential:
         if self._catalogue is None:
             raise invalid("this server offers no rewards: leave smc.reward out", "smc.reward")
         request = RewardRequest(prompt.text, prompt.messages, local, prompt.continues)
         # params are a client's text, which may take long to read
         potential = await asyncio.to_thread(
-            self._catalogue.build, choice.name, choice.params, reward_scale=config.reward_scale, request=request
+            self._catalogue.build, choice.name, choice.params, reward_scale=scale, request=request
         )
         return await potential if inspect.isawaitable(potential) else potential
 

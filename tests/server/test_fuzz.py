@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from server.openai.protocol import ChatBody, CompletionBody
+from server.openai.scores import ScoreBody
 from server.runs.fields import SMCFields
 from smc_decode.config import SMCConfig
 from tests.server.conftest import MakeClient, chat, completion
@@ -60,6 +61,13 @@ async def test_chat_with_any_values(make_client: MakeClient, fields: dict[str, A
 async def test_smc_with_any_values(make_client: MakeClient, fields: dict[str, Any]) -> None:
     body = completion()
     await send(make_client, "/v1/completions", {**body, "smc": {**body["smc"], **fields}})
+
+
+@FUZZ
+@given(st.dictionaries(st.sampled_from(list(ScoreBody.model_fields)), JSON, max_size=3))
+async def test_scores_with_any_values(make_client: MakeClient, fields: dict[str, Any]) -> None:
+    asked = {"model": "toy", "prompt": "abc", "reward": "confidence", "answers": ["a"]}
+    await send(make_client, "/v1/smc/score", {**asked, **fields})
 
 
 @FUZZ
