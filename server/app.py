@@ -20,7 +20,7 @@ from .edge.gate import Gate
 from .edge.limits import BodyLimit
 from .edge.logs import RequestLog
 from .edge.work import Work
-from .openai import chat, completions, models, scores
+from .openai import chat, completions, models, scores, tokens
 from .openai.operation import Operations
 from .process import health
 from .process.about import About
@@ -111,6 +111,7 @@ def create_app(
         chat.router(operations),
         models.router(book, lifecycle.created, engine.info.max_model_len),
         scores.router(scores.Judge(engine, planner, settings.max_particles), work),
+        tokens.router(engine, book, work),
         stored_runs.router(traces),
         health.router(about, gate, lifecycle, metrics),
         page.router,

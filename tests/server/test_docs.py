@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from server.openai.protocol import ChatBody, CompletionBody
 from server.openai.scores import ScoreBody
+from server.openai.tokens import DetokenizeBody, TokenizeBody
 from server.runs.fields import SMCFields
 from server.settings import ServerSettings
 from smc_decode.config import SMCConfig
@@ -37,6 +38,8 @@ MODELS: dict[str, type[BaseModel]] = {
     "/v1/completions": CompletionBody,
     "/v1/chat/completions": ChatBody,
     "/v1/smc/score": ScoreBody,
+    "/tokenize": TokenizeBody,
+    "/detokenize": DetokenizeBody,
 }
 # What stands in the table's second column.
 PATHS = {
@@ -44,6 +47,9 @@ PATHS = {
     "completions": ("/v1/completions",),
     "chat": ("/v1/chat/completions",),
     "score": ("/v1/smc/score",),
+    "tokens": ("/tokenize", "/detokenize"),
+    "tokenize": ("/tokenize",),
+    "detokenize": ("/detokenize",),
 }
 
 # A value of each field that has no effect or is refused.
@@ -66,6 +72,9 @@ VALUES: dict[str, Any] = {
     "guided_decoding_backend": "auto",
     "guided_grammar": "root ::= 'a'",
     "guided_whitespace_pattern": " ",
+    "chat_template": "{{ messages }}",
+    "media_io_kwargs": {},
+    "mm_processor_kwargs": {},
     "skip_special_tokens": False,
 }
 # Of each field that is honoured: a value that a model of bytes without grammars can serve, or None.
@@ -104,11 +113,15 @@ HONOURED: dict[str, Any] = {
     "reward": "confidence",
     "answers": [""],
     "finished": False,
+    "return_token_strs": True,
+    "tokens": [97],
 }
 # Where a field means something else in one operation.
 OF_THAT: dict[tuple[str, str], Any] = {
     ("/v1/completions", "logprobs"): 1,
     ("/v1/chat/completions", "logprobs"): True,
+    ("/tokenize", "prompt"): "a",
+    ("/tokenize", "add_special_tokens"): False,
 }
 # What goes along with a field.
 BESIDE: dict[tuple[str, str], dict[str, Any]] = {
@@ -117,6 +130,7 @@ BESIDE: dict[tuple[str, str], dict[str, Any]] = {
     ("/v1/completions", "stream_options"): {"stream": True},
     ("/v1/chat/completions", "stream_options"): {"stream": True},
     ("/v1/smc/score", "prompt"): {"messages": None},
+    ("/tokenize", "prompt"): {"messages": None},
 }
 
 
@@ -144,6 +158,8 @@ BODIES: dict[str, dict[str, Any]] = {
         "reward": {"name": "regex", "params": {"pattern": "a"}},
         "answers": ["a"],
     },
+    "/tokenize": {"messages": MESSAGES},
+    "/detokenize": {"tokens": [97, 98]},
 }
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from server.openai.protocol import ChatBody, CompletionBody
 from server.openai.scores import ScoreBody
+from server.openai.tokens import DetokenizeBody, TokenizeBody
 from server.runs.fields import SMCFields
 from smc_decode.config import SMCConfig
 from tests.server.conftest import MakeClient, chat, completion
@@ -68,6 +69,14 @@ async def test_smc_with_any_values(make_client: MakeClient, fields: dict[str, An
 async def test_scores_with_any_values(make_client: MakeClient, fields: dict[str, Any]) -> None:
     asked = {"model": "toy", "prompt": "abc", "reward": "confidence", "answers": ["a"]}
     await send(make_client, "/v1/smc/score", {**asked, **fields})
+
+
+@FUZZ
+@given(st.sampled_from(["/tokenize", "/detokenize"]), st.data())
+async def test_tokens_with_any_values(make_client: MakeClient, path: str, data: st.DataObject) -> None:
+    fields = TokenizeBody.model_fields if path == "/tokenize" else DetokenizeBody.model_fields
+    drawn = data.draw(st.dictionaries(st.sampled_from(list(fields)), JSON, max_size=3))
+    await send(make_client, path, {**({"prompt": "a"} if path == "/tokenize" else {"tokens": [97]}), **drawn})
 
 
 @FUZZ
