@@ -22,6 +22,7 @@ from .edge.logs import RequestLog
 from .edge.work import Work
 from .openai import chat, completions, models, scores, tokens
 from .openai.operation import Operations
+from .openai.responses import route as responses
 from .process import health
 from .process.about import About
 from .process.life import Lifecycle
@@ -109,6 +110,7 @@ def create_app(
     for router in (
         completions.router(operations),
         chat.router(operations),
+        responses.router(operations),
         models.router(book, lifecycle.created, engine.info.max_model_len),
         scores.router(scores.Judge(engine, planner, settings.max_particles), work),
         tokens.router(engine, book, work),

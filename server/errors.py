@@ -6,7 +6,9 @@ A lasting fault is never a 5xx, since clients retry those; where a retry would o
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -74,6 +76,28 @@ def wrong_field(error: ValidationError, model: type[BaseModel], prefix: str = ""
         message = f"{problem.place} is not a field of this request{problem.choices}"
         return invalid(message, problem.place, "unknown_field")
     return invalid(str(problem), problem.place, "missing_field" if problem.kind == "missing" else "invalid_value")
+
+
+@contextmanager
+def renamed(names: Mapping[str, str]) -> Iterator[None]:
+    """Errors from within name the fields of this request: ``names`` has the inner names and what they are called here.
+
+    Raises APIError for whatever is raised.
+    """
+    try:
+        yield
+    except Exception as error:
+        api = translate(error)
+        for inner, outer in names.items():
+            if api.param is not None and re.match(rf"{re.escape(inner)}\b", api.param):
+                # A name of one word is also a word.
+                field = rf"{re.escape(inner)}\b" if "." in inner else rf"(^{inner}\b|(?<![\w.]){inner}(?=[.\[:]))"
+                message = re.sub(field, outer, api.message)
+                param = outer + api.param.removeprefix(inner)
+                raise APIError(
+                    api.status, message, code=api.code, kind=api.kind, param=param, headers=api.headers
+                ) from error
+        raise api from error
 
 
 def unauthorised(message: str) -> APIError:

@@ -18,6 +18,8 @@ from .logprobs import chat as chat_logprobs
 from .operation import Operations
 from .protocol import ChatBody
 from .replies import Answer
+from .sse import Framing
+from .streaming import StreamOrder, chunks_of
 from .templates import chat_prompt
 from .tools import ToolParser, grammar_of
 
@@ -81,6 +83,9 @@ class ChatFormat:
     def response(self, choices: Sequence[Mapping[str, Any]], tail: Mapping[str, Any]) -> dict[str, Any]:
         ids = {"prompt_token_ids": list(self._prompt_token_ids)} if self._body.return_token_ids else {}
         return {**self._head, "object": "chat.completion", "choices": list(choices), **ids, **tail}
+
+    def framing(self, order: StreamOrder) -> Framing:
+        return chunks_of(order)
 
     def opening(self, index: int, plan: Plan) -> dict[str, Any]:
         return self.chunk([self._part(index, {"role": "assistant", "content": ""}, None)], {})

@@ -22,6 +22,8 @@ from .logprobs import ScoredToken, legacy, pieces_of, scored_tokens
 from .operation import Operations
 from .protocol import CompletionBody
 from .replies import Answer, token_usage
+from .sse import Framing
+from .streaming import StreamOrder, chunks_of
 from .structured import only_form
 from .templates import completion_prompts
 from .tools import ToolParser
@@ -120,6 +122,9 @@ class CompletionFormat:
         if self._body.return_token_ids:
             ids = {"prompt_token_ids": list(prompt.token_ids), "token_ids": []}
         return {"index": index, "text": prompt.text, "logprobs": logprobs, "finish_reason": "length", **ids}
+
+    def framing(self, order: StreamOrder) -> Framing:
+        return chunks_of(order)
 
     def opening(self, index: int, plan: Plan) -> dict[str, Any] | None:
         if not self._body.echo:

@@ -58,8 +58,7 @@ class Operations:
                 keep_stop=keep_stop,
             )
             chunks = produce(self.engine, self._runner, plans, origin, form, order)
-            extra = {"usage": None} if order.include_usage else {}
-            return StreamedReply(chunks, self.work, ticket, extra, self._keep_alive_s, headers)
+            return StreamedReply(chunks, self.work, ticket, form.framing(order), self._keep_alive_s, headers)
 
         async def whole() -> Response:
             await form.prepare(plans.runs)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Self
 
@@ -18,7 +17,7 @@ from smc_decode.potentials.base import Potential, Prefix, name_of
 
 from ..edge.gate import From
 from ..edge.work import Work
-from ..errors import APIError, invalid, translate
+from ..errors import invalid, renamed
 from ..runs.fields import RewardChoice
 from ..runs.plan import Planner
 from ..runs.request import Prompt
@@ -30,7 +29,7 @@ from .protocol import ChatBody, CompletionBody
 from .templates import chat_prompt, completion_prompts, tokenizer_of
 from .types import Body, TokenId
 
-_IN_A_RUN, _HERE = "smc.reward", "reward"
+_NAMES = {"smc.reward": "reward"}
 _SCORED_SIDE_BY_SIDE = 8
 
 
@@ -104,7 +103,7 @@ class Judge:
         self.check(body)
         prompt = await _prompt(self.engine, body)
         choice = None if body.reward is None else RewardChoice(name=body.reward.name, params=body.reward.params)
-        with _named_as_here():
+        with renamed(_NAMES):
             potential = await self.planner.judge(body.model, choice, prompt, local=local)
         if potential.kind == "terminal" and body.finished is False:
             message = f"the reward {name_of(potential)!r} judges complete answers only: leave finished out"
@@ -123,7 +122,7 @@ class Case:
 
     async def scores(self) -> list[dict[str, Any]]:
         """One object an answer, in order. Raises APIError (400, 503)."""
-        with _named_as_here():
+        with renamed(_NAMES):
             prefixes = await self._scored() if self.potential.needs_logprobs else self.prefixes
             evaluations = await ask(self.potential, prefixes)
         return [{"reward": plain(each.reward), "detail": plain(dict(each.detail))} for each in evaluations]
@@ -214,17 +213,3 @@ async def _tokens(tokenizer: Tokenizer, answers: Sequence[str]) -> list[list[int
 def _says(text: str) -> Callable[[Sequence[int]], str]:
     """What an answer's tokens decode to: the text as it was sent."""
     return lambda _: text
-
-
-@contextmanager
-def _named_as_here() -> Iterator[None]:
-    """Errors that name a field of ``smc.reward`` name that of ``reward``."""
-    try:
-        yield
-    except Exception as error:
-        api = translate(error)
-        if api.param is None or not api.param.startswith(_IN_A_RUN):
-            raise api from error
-        param = api.param.replace(_IN_A_RUN, _HERE, 1)
-        message = api.message.replace(_IN_A_RUN, _HERE)
-        raise APIError(api.status, message, code=api.code, kind=api.kind, param=param, headers=api.headers) from error

@@ -22,15 +22,31 @@ from ..runs.wire import event_json
 from .logprobs import ScoredToken
 from .replies import Answer, Format, draws, finish_reason, smc, token_usage, usage
 from .scoring import score_answer
-from .sse import Emit, Produce
+from .sse import ChunkFraming, Emit, Framing, Produce
 from .text import ShownText
 from .tools import MARKERS, ToolParser
+
+
+@dataclass(frozen=True)
+class StreamOrder:
+    """What a request wants of its stream."""
+
+    include_usage: bool = False
+    """A last chunk with the usage of all."""
+    running_usage: bool = False
+    """In every chunk, what was told so far."""
+    token_ids: bool = False
+    keep_stop: bool = False
 
 
 class StreamFormat(Format, Protocol):
     """How an operation shows parts of answers."""
 
     tools: ToolParser | None
+
+    def framing(self, order: StreamOrder) -> Framing:
+        """How the chunks of one stream become events."""
+        ...
 
     def opening(self, index: int, plan: Plan) -> dict[str, Any] | None:
         """The chunk that begins a choice, if there is one."""
@@ -51,16 +67,9 @@ class StreamFormat(Format, Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class StreamOrder:
-    """What a request wants of its stream."""
-
-    include_usage: bool = False
-    """A last chunk with the usage of all."""
-    running_usage: bool = False
-    """In every chunk, what was told so far."""
-    token_ids: bool = False
-    keep_stop: bool = False
+def chunks_of(order: StreamOrder) -> Framing:
+    """The framing of OpenAI's chunks."""
+    return ChunkFraming({"usage": None} if order.include_usage else {})
 
 
 def produce(
