@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from fastapi import APIRouter, Request
 from pydantic import Field, field_validator, model_validator
 from starlette.responses import JSONResponse, Response
 
+from smc_decode.answers.thinking import Thinking, ThinkTags
 from smc_decode.engines.base import Engine, Tokenizer
 from smc_decode.potentials.ask import ask
 from smc_decode.potentials.base import Potential, Prefix, name_of
@@ -49,6 +50,7 @@ class ScoreBody(Body):
     reward: RewardName | None = None
     answers: Annotated[list[str], Field(min_length=1)]
     finished: bool | None = None
+    reads: Literal["final", "all"] | None = None
     chat_template_kwargs: dict[str, Any] | None = None
     add_generation_prompt: bool | None = None
     continue_final_message: bool | None = None
@@ -88,6 +90,7 @@ class Judge:
     engine: Engine
     planner: Planner
     most: int
+    tags: ThinkTags | None = None
 
     def check(self, body: ScoreBody) -> None:
         """Raises APIError (400) for more answers than a run may have particles."""
@@ -101,13 +104,15 @@ class Judge:
         Raises APIError (400, 404).
         """
         self.check(body)
-        prompt = await _prompt(self.engine, body)
+        prompt = await _prompt(self.engine, body, self.tags)
         choice = None if body.reward is None else RewardChoice(name=body.reward.name, params=body.reward.params)
         with renamed(_NAMES):
-            potential = await self.planner.judge(body.model, choice, prompt, local=local)
+            potential = await self.planner.judge(body.model, choice, prompt, local=local, final=body.reads != "all")
         if potential.kind == "terminal" and body.finished is False:
             message = f"the reward {name_of(potential)!r} judges complete answers only: leave finished out"
             raise invalid(message, "finished")
+        if body.reads == "all":
+            prompt = replace(prompt, thinking=None)
         prefixes = await _prefixes(self.engine, prompt, body.answers, body.finished is not False)
         return Case(self.engine, potential, prefixes)
 
@@ -157,7 +162,7 @@ def router(judge: Judge, work: Work) -> APIRouter:
     return routes
 
 
-async def _prompt(engine: Engine, body: ScoreBody) -> Prompt:
+async def _prompt(engine: Engine, body: ScoreBody, tags: ThinkTags | None) -> Prompt:
     tokenizer_of(engine, "answers")
     if body.messages is not None:
         asked = ChatBody(
@@ -167,7 +172,7 @@ async def _prompt(engine: Engine, body: ScoreBody) -> Prompt:
             add_generation_prompt=body.add_generation_prompt,
             continue_final_message=body.continue_final_message,
         )
-        return await chat_prompt(engine, asked)
+        return await chat_prompt(engine, asked, tags)
     assert body.prompt is not None
     (prompt,) = await completion_prompts(engine, CompletionBody(model=body.model, prompt=body.prompt), 1)
     return prompt
@@ -197,7 +202,7 @@ async def _prefixes(engine: Engine, prompt: Prompt, answers: Sequence[str], fini
             finished=finished,
             prompt_token_ids=prompt.token_ids,
             prompt_text=prompt.text,
-            decode=_says(text),
+            decode=_says(_judged(prompt.thinking, text)),
         )
         prefixes.append(prefix)
     return prefixes
@@ -210,6 +215,12 @@ async def _tokens(tokenizer: Tokenizer, answers: Sequence[str]) -> list[list[int
     return await asyncio.to_thread(work)
 
 
+def _judged(thinking: Thinking | None, text: str) -> str:
+    """What is judged of an answer: of one that holds no thought, all, whatever the prompt has begun."""
+    whole = thinking is None or (thinking.tags.open not in text and thinking.tags.close not in text)
+    return text if thinking is None or whole else thinking.final(text)
+
+
 def _says(text: str) -> Callable[[Sequence[int]], str]:
-    """What an answer's tokens decode to: the text as it was sent."""
+    """What an answer's tokens decode to: the text that was sent."""
     return lambda _: text

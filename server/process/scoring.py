@@ -19,6 +19,7 @@ from smc_decode.validation import problem_of
 from ..edge.logs import configure_logging
 from ..errors import translate
 from ..openai.scores import Judge, ScoreBody
+from ..openai.thinking import think_tags
 from ..runs.plan import Planner
 from ..runs.runner import together
 from ..settings import ConfigError, Settings
@@ -86,7 +87,12 @@ def _row(line: str, place: str, usual: Mapping[str, Any] | None) -> Row:
 async def _score(loaded: Loaded, settings: Settings, rows: Sequence[Row], out: IO[str], console: Console) -> None:
     book = loaded.presets(settings)
     planner = Planner(loaded.engine.info, loaded.catalogue, book, settings.server)
-    judge = Judge(loaded.engine, planner, settings.server.max_particles)
+    judge = Judge(
+        loaded.engine,
+        planner,
+        settings.server.max_particles,
+        think_tags(loaded.engine.tokenizer, settings.server),
+    )
 
     async def one(row: Row) -> dict[str, Any]:
         body = row.body

@@ -15,6 +15,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from smc_decode.answers.thinking import Thinking
 from smc_decode.config import SMCConfig
 from smc_decode.engines.base import EngineInfo
 from smc_decode.potentials.base import Potential
@@ -48,6 +49,8 @@ class Plan:
     n: int
     preset: str
     warnings: tuple[str, ...]
+    thinking: Thinking | None = None
+    """How rewards, votes and stop strings take texts apart; None: they look at all of them."""
 
     @property
     def slots(self) -> int:
@@ -106,8 +109,11 @@ class Planner:
         """Look at a request that needs no run. Raises APIError (400, 404)."""
         self._read(request)
 
-    async def judge(self, model: str, choice: RewardChoice | None, prompt: Prompt, *, local: bool) -> Potential:
-        """The reward that ``choice``, or else the preset of ``model``, names, without a run.
+    async def judge(
+        self, model: str, choice: RewardChoice | None, prompt: Prompt, *, local: bool, final: bool
+    ) -> Potential:
+        """The reward that ``choice``, or else the preset of ``model``, names, without a run. ``final``: it looks at the
+        answers of a model that thinks aloud, and not at its thoughts.
 
         Raises APIError (400, 404) or RewardRequestError.
         """
@@ -116,7 +122,7 @@ class Planner:
             choice = RewardChoice.model_validate(dict(preset.reward))
         if choice is None:
             raise invalid("reward is needed: give its name, or a model whose preset has one", "reward", "missing_field")
-        return await self._build_reward(choice, SMCConfig().reward_scale, prompt, local)
+        return await self._build_reward(choice, SMCConfig().reward_scale, prompt, local, final=final)
 
     def _read(self, request: RunRequest) -> _Asked:
         """Check all that does not depend on the prompt."""
@@ -164,12 +170,14 @@ class Planner:
         potential: Potential | None = None
         guard: RewardGuard | None = None
         if asked.reward is not None:
-            potential = await self._build_reward(asked.reward, config.reward_scale, prompt, local)
+            final = asked.options.reads == "final"
+            potential = await self._build_reward(asked.reward, config.reward_scale, prompt, local, final=final)
             policy = asked.reward.on_failure or self._settings.reward_failure
             if policy != "fail":
                 potential = guard = RewardGuard(potential, policy)
         name = asked.preset.name
-        return Plan(prompt, config, potential, guard, asked.seed, asked.n, name, tuple(warnings))
+        thinking = prompt.thinking if asked.options.reads == "final" else None
+        return Plan(prompt, config, potential, guard, asked.seed, asked.n, name, tuple(warnings), thinking)
 
     def _config(self, asked: _Asked, values: Mapping[str, Any], warnings: list[str]) -> SMCConfig:
         preset = asked.preset.preset
@@ -210,10 +218,14 @@ class Planner:
             warnings.append(told)
         return min(wanted, rest)
 
-    async def _build_reward(self, choice: RewardChoice, scale: float, prompt: Prompt, local: bool) -> Potential:
+    async def _build_reward(
+        self, choice: RewardChoice, scale: float, prompt: Prompt, local: bool, *, final: bool
+    ) -> Potential:
         if self._catalogue is None:
             raise invalid("this server offers no rewards: leave smc.reward out", "smc.reward")
-        request = RewardRequest(prompt.text, prompt.messages, local, prompt.continues)
+        request = RewardRequest(
+            prompt.text, prompt.messages, local, prompt.continues, prompt.thinking if final else None
+        )
         # params are a client's text, which may take long to read
         potential = await asyncio.to_thread(
             self._catalogue.build, choice.name, choice.params, reward_scale=scale, request=request

@@ -116,6 +116,7 @@ class Runner:
             seed=plan.seed,
             n_draws=plan.n,
             prompt_text=plan.prompt.text,
+            reads=None if plan.thinking is None else plan.thinking.final,
         )
         async with aclosing(events):
             async for event in events:

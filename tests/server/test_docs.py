@@ -135,6 +135,7 @@ HONOURED: dict[str, Any] = {
     "reward": "confidence",
     "answers": [""],
     "finished": False,
+    "reads": "all",
     "return_token_strs": True,
     "tokens": [97],
 }

@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from ...edge.gate import From
 from ...errors import renamed, wrong_field
+from ...runs.request import Prompt
 from ..body import parse
 from ..chat import ChatFormat
 from ..operation import Operations
@@ -45,9 +46,9 @@ def router(operations: Operations) -> APIRouter:
             chat = chat_of(body)
             grammar = grammar_of(chat)
             operations.check_logprobs(chat.top_logprobs, "top_logprobs")
-            prompt = await chat_prompt(operations.engine, chat)
+            prompt = await chat_prompt(operations.engine, chat, operations.tags if grammar is None else None)
             plans = await operations.plan(caller, chat, [prompt], grammar)
-        return await operations.answer(request, caller, chat, plans, ResponsesFormat(body, chat, prompt.token_ids))
+        return await operations.answer(request, caller, chat, plans, ResponsesFormat(body, chat, prompt))
 
     return routes
 
@@ -104,8 +105,8 @@ def _format(form: TextFormat | None) -> dict[str, Any] | None:
 class ResponsesFormat(ChatFormat):
     """A chat, shown as a response."""
 
-    def __init__(self, body: ResponsesBody, chat: ChatBody, prompt_token_ids: Sequence[int]) -> None:
-        super().__init__(chat, prompt_token_ids)
+    def __init__(self, body: ResponsesBody, chat: ChatBody, prompt: Prompt) -> None:
+        super().__init__(chat, prompt)
         self._begun = reply.head_of(body)
 
     def framing(self, order: StreamOrder) -> Framing:

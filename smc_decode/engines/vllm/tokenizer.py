@@ -51,6 +51,12 @@ class HFTokenizer:
             )
         )
 
+    @property
+    def chat_template(self) -> str:
+        """The model's own, or all of them where it has several by name; '' for none."""
+        own = self._tokenizer.chat_template
+        return "\n".join(own.values()) if isinstance(own, dict) else own or ""
+
     def token_strings(self, token_ids: Sequence[int]) -> list[str]:
         """How the vocabulary spells each token."""
         return list(self._tokenizer.convert_ids_to_tokens(list(token_ids)))
