@@ -19,7 +19,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Match
 
 from smc_decode.engines.base import EngineError, EngineRequestError
-from smc_decode.errors import AllParticlesDead
+from smc_decode.errors import AllParticlesDead, NoValidDocument
 from smc_decode.potentials.base import PotentialError, PotentialFault, RewardFailure
 from smc_decode.potentials.options import MissingExtra, RewardRequestError
 from smc_decode.validation import problem_of
@@ -152,7 +152,7 @@ def translate(error: Exception) -> APIError:
         case APIError():
             return error
         case AllParticlesDead():
-            return APIError(422, str(error), code="all_particles_dead", param="smc.reward", headers=_NO_RETRY)
+            return _dead(error)
         case RewardRequestError():
             return invalid(str(error), error.param, error.code)
         case MissingExtra():
@@ -172,6 +172,12 @@ def translate(error: Exception) -> APIError:
         case _:
             _log.error("internal error", exc_info=error)
             return internal()
+
+
+def _dead(error: AllParticlesDead) -> APIError:
+    if isinstance(error, NoValidDocument):
+        return APIError(422, str(error), code="no_valid_document", headers=_NO_RETRY)
+    return APIError(422, str(error), code="all_particles_dead", param="smc.reward", headers=_NO_RETRY)
 
 
 def brief(error: object) -> str:

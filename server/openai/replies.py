@@ -36,7 +36,7 @@ class Answer:
     @property
     def numbers(self) -> dict[str, Any]:
         """The choice's ``weight`` and ``reward``."""
-        return {"weight": self.particle.weight, "reward": plain(self.particle.reward)}
+        return {"weight": self.particle.weight, "reward": plain(self.particle.reward) if self.plan.rewarded else None}
 
 
 class Format(Protocol):
