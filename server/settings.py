@@ -26,6 +26,7 @@ from smc_decode.validation import problem_of
 
 RewardFailurePolicy = Literal["fail", "keep", "floor"]
 _PREFIX = "SMC_DECODE_"
+NonEmpty = Annotated[str, Field(min_length=1)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -73,6 +74,8 @@ class ServerSettings(_Table):
 
     reward_seconds: float = Field(600.0, ge=0, allow_inf_nan=False)
     """Seconds that the rewards of one request may hold processes (boxes, workers), added up over all; 0: no limit."""
+    think_tags: Literal["auto", "none"] | tuple[NonEmpty, NonEmpty] = "auto"
+    """What the model writes around its thought; auto: what its chat template speaks of."""
     reward_failure: RewardFailurePolicy = "fail"
     keep_alive_s: Seconds = 1.0
     drain_timeout_s: float = Field(30.0, ge=0)

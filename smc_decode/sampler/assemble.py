@@ -120,7 +120,7 @@ class Parts:
             rules.append(self.set_aside)
         if self.rollouts is not None:
             key = (
-                answer_key(config.extractor, self.context.decode)
+                answer_key(config.extractor, self.context.read)
                 if early_stop is not None
                 else answer_key("tokens", None)
             )

@@ -73,7 +73,7 @@ def _population(parts: Parts, harvest: Harvest) -> Population:
 async def _select(parts: Parts, particles: Sequence[Particle], n_draws: int) -> list[Particle]:
     """The draws, off the event loop where extractors may take their time over hostile text."""
     context = parts.context
-    arguments = (particles, context.config, n_draws, context.noise.rng, context.decode)
+    arguments = (particles, context.config, n_draws, context.noise.rng, context.read)
     if context.config.selection == "vote":
         return await asyncio.to_thread(select, *arguments)
     return select(*arguments)

@@ -48,7 +48,14 @@ class Proposal:
     """
 
     def __init__(
-        self, engine: Engine, config: SMCConfig, target: TargetLaw, usage: Usage, *, keep_logprobs: bool = False
+        self,
+        engine: Engine,
+        config: SMCConfig,
+        target: TargetLaw,
+        usage: Usage,
+        *,
+        keep_logprobs: bool = False,
+        reads: Callable[[str], str] | None = None,
     ) -> None:
         self._engine = engine
         self._config = config
@@ -58,7 +65,7 @@ class Proposal:
         self._logprobs = target.needs_logprobs or keep_logprobs
         # Engines know the common case by identity.
         self._shaping = NO_SHAPING if config.shaping == NO_SHAPING else config.shaping
-        self._stop = StopStrings(config.stop, engine.tokenizer)
+        self._stop = StopStrings(config.stop, engine.tokenizer, reads)
         self._live: dict[int, LiveSequence] = {}
         self._check_engine()
 
