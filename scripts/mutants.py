@@ -62,12 +62,15 @@ def operators() -> list[str]:
 
 
 def idle(source: str) -> list[tuple[tuple[int, int], tuple[int, int]]]:
-    """Where annotations are, which nothing reads, and the arguments of ``@dataclass``, which change no result."""
+    """Where a fault changes no result: annotations, the arguments of ``@dataclass``, and ``strict`` of a ``zip``, which
+    looks for what is never so."""
     found = []
     for node in ast.walk(ast.parse(source)):
         parts = [getattr(node, name, None) for name in ("annotation", "returns")]
         if isinstance(node, ast.ClassDef):
             parts += [each for each in node.decorator_list if ast.unparse(each).startswith("dataclass")]
+        if isinstance(node, ast.keyword) and node.arg == "strict":
+            parts.append(node.value)
         for part in parts:
             if part is not None:
                 found.append(((part.lineno, part.col_offset), (part.end_lineno, part.end_col_offset)))
@@ -75,11 +78,14 @@ def idle(source: str) -> list[tuple[tuple[int, int], tuple[int, int]]]:
 
 
 def tree_of(source: str) -> str | None:
-    """The syntax tree; None for what is no Python, as cosmic-ray's ``a == not b``."""
+    """The syntax tree; None for what is no Python, as cosmic-ray's ``a == not b``, and for ``/`` in a signature, where
+    it takes the ``*`` for a product: who names an argument goes on to do so."""
     try:
-        return ast.dump(ast.parse(source))
+        tree = ast.parse(source)
     except SyntaxError:
         return None
+    positional = any(isinstance(node, ast.arguments) and node.posonlyargs for node in ast.walk(tree))
+    return None if positional else ast.dump(tree)
 
 
 def mutants(source: str) -> Iterator[Mutant]:
