@@ -188,7 +188,9 @@ class Forks:
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
-def survivors(path: str, honest: str, faults: Sequence[Mutant], tests: list[str], told: Callable[[Mutant], None]) -> int:
+def survivors(
+    path: str, honest: str, faults: Sequence[Mutant], tests: list[str], told: Callable[[Mutant], None]
+) -> int:
     """How many of the faults the tests do not notice. Exits where they fail without any."""
     alive: list[Mutant] = []
 
@@ -237,7 +239,9 @@ def main() -> int:
         faults, left = list(mutants(honest)), 0
         if not arguments.list:
             try:
-                left = survivors(path, honest, faults, tested[path], lambda fault, path=path: report(f"{path}:{fault.change}"))
+                left = survivors(
+                    path, honest, faults, tested[path], lambda fault, path=path: report(f"{path}:{fault.change}")
+                )
             except SystemExit as failed:
                 report(str(failed))
                 return 1

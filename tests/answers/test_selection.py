@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from smc_decode.answers.extractors import EXTRACTORS
-from smc_decode.answers.selection import answer_key, groups, select
+from smc_decode.answers.selection import Electorate, answer_key, groups, select
 from smc_decode.config import SMCConfig
 from smc_decode.result import Particle
 
@@ -79,6 +79,11 @@ def test_a_search_prefers_the_living_and_complete_then_the_living_then_anybody(s
     assert chosen(selection, population=[dead]) == [(1,)]
 
 
+def test_an_electorate_is_one_of_complete_answers_unless_it_says_otherwise():
+    population = [particle([1], 0.5, finished=False), particle([2], 0.5)]
+    assert Electorate(population, np.random.default_rng(0)).eligible == [1]
+
+
 @pytest.mark.parametrize("selection", ["best", "vote"])
 def test_where_what_is_chosen_will_be_brought_to_its_end_it_need_not_be_there_yet(selection):
     population = [particle([1], 0.0, 1.0), particle([2], 0.9, 1.0, finished=False), particle([3], 0.1, 0.0)]
@@ -94,17 +99,18 @@ def by_the_first_token(decode_ids):
     return str(decode_ids[0])
 
 
-def test_a_vote_gives_each_groups_heaviest_first_and_then_the_others_in_rounds():
-    """Groups of one, three and two answers, by their first token: 0.4, 0.35 and 0.25."""
-    members = [([1], 0.4), ([2, 1], 0.05), ([2, 2], 0.2), ([2, 3], 0.1), ([3, 1], 0.1), ([3, 2], 0.15)]
-    EXTRACTORS.register("words")(lambda text: text)
+@pytest.mark.parametrize("name", ["a word", "words"])
+def test_a_vote_gives_each_groups_heaviest_first_and_then_the_others_in_rounds(name):
+    """Groups of one, three and two answers, by their first token: 0.3, 0.36 and 0.34."""
+    members = [([1], 0.3), ([2, 1], 0.05), ([2, 2], 0.19), ([2, 3], 0.12), ([3, 1], 0.08), ([3, 2], 0.26)]
+    EXTRACTORS.register(name)(lambda text: text)
     try:
         population = [particle(ids, weight) for ids, weight in members]
-        settings = {"population": population, "decode": by_the_first_token, "extractor": "words"}
-        order = [(1,), (2, 2), (3, 2), (2, 3), (3, 1), (2, 1)]
-        assert chosen("vote", n=7, **settings) == [*order, (1,)]
+        settings = {"population": population, "decode": by_the_first_token, "extractor": name}
+        order = [(2, 2), (3, 2), (1,), (2, 3), (3, 1), (2, 1)]
+        assert chosen("vote", n=7, **settings) == [*order, (2, 2)]
     finally:
-        EXTRACTORS.remove("words")
+        EXTRACTORS.remove(name)
 
 
 # ---- programs that do the same ------------------------------------------------------------------------------------

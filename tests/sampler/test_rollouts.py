@@ -13,6 +13,7 @@ from smc_decode.sampler.state import Extension, LiveParticle, Rollout, State
 from smc_decode.sampler.trajectory import Trajectory
 from tests.enumeration import MODELS
 from tests.harness import context_of
+from tests.sampler.test_weigh import Limits
 
 TEMPERED, POWERED = MODELS["tempered-eos-product"], MODELS["powered-eos-product"]
 LONG = MODELS["powered-no-eos-psi-1"]
@@ -121,6 +122,21 @@ async def test_without_a_horizon_what_is_carried_stays_as_it_is():
     assert [len(rollout.trajectory) for rollout in each.rollouts] == [3, 5]
 
 
+async def test_a_rollout_of_potential_one_is_seen_as_such():
+    """The largest product of potentials so far is 1, the floor a tenth of that."""
+    model = replace(LONG, log_psi=lambda tokens, finished: 0.0 if finished else -2.0, kind="terminal")
+    context, rollouts = rollouts_of(model, floor=FLOOR)
+    await rollouts.look_ahead([await drawn(context, model, (1,))], [0])
+    assert rollouts.floor.log_floor == pytest.approx(math.log(FLOOR))
+
+
+@pytest.mark.parametrize(("steps", "settled"), [(0, False), (1, True), (2, True)])
+def test_the_floor_is_fixed_in_a_block_where_particles_move(steps, settled):
+    _, rollouts = rollouts_of(TEMPERED, settings={"rejuvenation": {"steps": steps}})
+    rollouts.floor.begin(1)
+    assert rollouts.floor.settled is settled
+
+
 @pytest.mark.parametrize(
     ("changed", "wanted"),
     [({}, True), ({"finish_reason": "eos"}, False), ({"log_potential": -math.inf}, False)],
@@ -150,15 +166,17 @@ def test_a_rollout_stands_for_its_particle_and_a_complete_or_dead_one_for_itself
     """w / L^ times the rollout's m/q and psi beyond the particle, by J; log m/q of its second token is -2 + 0.25."""
     _, rollouts = rollouts_of(POWERED)
     future = Trajectory((1, 2), (-9.0, -1.0), (-7.0, -0.25), (0.0, 0.0), "eos", 0.9)
+    even = replace(future, token_ids=(5, 2), log_potential=0.0)
     particles = (
         LiveParticle(Trajectory((1,), log_potential=0.4), HELD, 1.5, 0.0, 0.7, (Rollout(future, HELD, 5.0),) * 2),
         LiveParticle(ended(3), HELD, -2.0),
         LiveParticle(ended(4), HELD, -math.inf),
+        LiveParticle(Trajectory((5,), log_potential=0.0), HELD, 0.0, 0.0, 0.0, (Rollout(even, HELD, 5.0),)),
     )
     found = rollouts.futures(particles)
     weight = 1.5 - 0.7 + (0.9 - 0.4) + (2.0 * -1.0 + 0.25) - math.log(2.0)
-    assert [tokens.token_ids for tokens, _ in found] == [(1, 2), (1, 2), (3,)]
-    assert [value for _, value in found] == pytest.approx([weight, weight, -2.0])
+    assert [tokens.token_ids for tokens, _ in found] == [(1, 2), (1, 2), (3,), (5, 2)]
+    assert [value for _, value in found] == pytest.approx([weight, weight, -2.0, -1.75])
 
 
 def test_only_rollouts_that_are_drawn_in_any_case_stand_for_a_particle():
@@ -207,7 +225,9 @@ def holding(*tokens, **changed):
 async def test_a_block_is_the_head_of_a_rollout_and_what_is_beyond_it_stays_one():
     state = State((holding(1), LiveParticle(Trajectory((3,)), HELD), holding(2)))
     context, particles, [first, second, third] = await taken(state, choice="weighted")
-    source = particles[0].rollouts[[r.trajectory.token_ids[:2] for r in particles[0].rollouts].index(first.trajectory.token_ids)]
+    source = particles[0].rollouts[
+        [r.trajectory.token_ids[:2] for r in particles[0].rollouts].index(first.trajectory.token_ids)
+    ]
     assert [rollout.trajectory for rollout in first.carried] == [source.trajectory]
     assert first.carried[0].reused
     # drawn with probability 1/4 or 3/4 of two: log 1 / (J pi)
@@ -257,9 +277,11 @@ def never(trajectory):
     return False
 
 
-async def stepped(extensions, particles=None, hopeless=never, settings=None, **changed):
-    context, rollouts = rollouts_of(LONG, settings=settings)
-    made = tuple([await drawn(context, LONG, **each) for each in extensions])
+async def stepped(extensions, particles=None, hopeless=never, settings=None, model=LONG, budget=None, **changed):
+    context, _ = rollouts_of(model, settings=settings)
+    context = context if budget is None else replace(context, budget=budget)
+    rollouts = Rollouts(context)
+    made = tuple([await drawn(context, model, **each) for each in extensions])
     particles = particles or tuple(LiveParticle(Trajectory(), HELD, log_value=0.25) for _ in made)
     context.usage.rollout, context.usage.reused = 100, 10
     before = replace(context.usage, rollout=98, reused=7)
@@ -297,6 +319,15 @@ async def test_where_all_is_lost_there_is_nothing_to_tell():
     assert (await stepped([{"tokens": (1,), "moved": False}], particles=dead))[2][1] is None
     assert (await stepped([{"tokens": (1,), "dropped": True}]))[2][1] is None
     assert (await stepped([{"tokens": (1,), "moved": True}]))[2][1] is not None
+    lost = replace(LONG, log_psi=lambda tokens, finished: -math.inf)
+    assert (await stepped([{"tokens": (1,)}], model=lost))[2][1] is None
+
+
+@pytest.mark.parametrize(("cut", "grace"), [("deadline", True), ("max_total_tokens", False), (None, False)])
+async def test_after_a_deadline_the_estimates_have_the_grace_and_at_no_other_time(cut, grace):
+    limits = Limits()
+    await stepped([{"tokens": (1,)}], budget=limits, cut=cut)
+    assert limits.graces == [grace]
 
 
 async def test_a_budget_that_ends_in_it_makes_the_block_the_last():

@@ -139,7 +139,7 @@ HALF = (1.0, 1.0, 0.0, 0.0)
     ],
 )
 def test_resampling_is_due_where_the_effective_size_is_below_its_share(weights, threshold, due):
-    state = State(population(*weights), block=2).recorded()
+    state = State(population(*weights), block=2).recorded().recorded()
     resampled, told = Resample(context_of(MODEL, n_particles=4, ess_threshold=threshold))(state)
     assert (told is not None) is due
     if not due:

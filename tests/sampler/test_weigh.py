@@ -8,6 +8,8 @@ import pytest
 
 from smc_decode.engines.base import LiveSequence
 from smc_decode.potentials import FunctionPotential
+from smc_decode.result import Usage
+from smc_decode.sampler.budget import Budget
 from smc_decode.sampler.state import Extension, LiveParticle, Rollout, State
 from smc_decode.sampler.tempering import Tempering
 from smc_decode.sampler.trajectory import Trajectory
@@ -83,10 +85,11 @@ async def test_what_did_not_move_is_weighed_anew_where_the_target_is_raised():
 # ---- scores -------------------------------------------------------------------------------------------------------
 
 
-class Limits:
-    """In place of a budget: notes which limits it was asked for."""
+class Limits(Budget):
+    """Without any budget: notes which limits it was asked for."""
 
     def __init__(self):
+        super().__init__(Usage(), None, None)
         self.graces = []
 
     @asynccontextmanager
