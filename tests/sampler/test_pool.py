@@ -55,7 +55,7 @@ def test_without_a_pool_particles_that_have_not_ended_are_what_there_is():
     assert weights(pooled(State(particles))) == {(2, 0): 0.5, (3,): -0.5}
 
 
-def state_of(context, **changed):
+def state_of(**changed):
     """One particle of weight e, half of whose L^ of 2 each of two rollouts is: they were worth 1 and 3."""
     rollouts = tuple(Rollout(answer(1, 1, 0, log_potential=math.log(v)), HELD, math.log(v)) for v in (1.0, 3.0))
     particle = LiveParticle(Trajectory((1, 1), log_potential=0.0), HELD, 1.0, 0.0, math.log(2.0), rollouts)
@@ -64,7 +64,7 @@ def state_of(context, **changed):
 
 def recycle_of(**settings):
     context = context_of(MODEL, lookahead={"rollouts": 2, **settings.pop("lookahead", {})}, **settings)
-    return context, Recycle(context.config, Rollouts(context), 2)
+    return Recycle(context.config, Rollouts(context), 2)
 
 
 @pytest.mark.parametrize(
@@ -77,8 +77,8 @@ def recycle_of(**settings):
     ],
 )
 async def test_after_the_last_block_but_one_the_pool_has_all_or_half_by_whether_anything_new_follows(settings, share):
-    context, recycle = recycle_of(**settings)
-    state, told = await recycle(state_of(context))
+    recycle = recycle_of(**settings)
+    state, told = await recycle(state_of())
     assert told is None
     assert state.pool.share == pytest.approx(share)
     # w / L^ * psi / J: e / 2 * 1 / 2 and e / 2 * 3 / 2
@@ -87,9 +87,9 @@ async def test_after_the_last_block_but_one_the_pool_has_all_or_half_by_whether_
 
 
 async def test_the_pool_grows():
-    context, recycle = recycle_of(lookahead={"reuse": False})
+    recycle = recycle_of(lookahead={"reuse": False})
     before = Pool(((answer(2, 0), -3.0),), share=0.25)
-    state, _ = await recycle(state_of(context, pool=before))
+    state, _ = await recycle(state_of(pool=before))
     assert state.pool.answers[0] == before.answers[0]
     assert len(state.pool.answers) == 3
     assert state.pool.share == pytest.approx(0.75)
@@ -97,13 +97,13 @@ async def test_the_pool_grows():
 
 @pytest.mark.parametrize("over", [{"last": True}, {"stopped": "complete"}])
 async def test_nothing_is_recycled_of_a_pass_that_is_at_its_end(over):
-    context, recycle = recycle_of()
-    state = state_of(context, **over)
+    recycle = recycle_of()
+    state = state_of(**over)
     assert (await recycle(state))[0] is state
 
 
 async def test_rollouts_that_are_cut_short_are_no_answers():
-    context, recycle = recycle_of()
+    recycle = recycle_of()
     short = Rollout(Trajectory((1, 1, 1), log_potential=0.0), HELD)
     state = State((LiveParticle(Trajectory((1, 1), log_potential=0.0), HELD, rollouts=(short, short)),))
     assert (await recycle(state))[0] is state
