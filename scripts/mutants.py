@@ -188,23 +188,15 @@ class Forks:
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
-def survivors(
-    path: str, honest: str, faults: Sequence[Mutant], tests: list[str], told: Callable[[Mutant], None]
-) -> int:
-    """How many of the faults the tests do not notice. Exits where they fail without any."""
-    alive: list[Mutant] = []
-
-    def survived(fault: Mutant) -> None:
-        alive.append(fault)
-        told(fault)
-
+def tried(
+    path: str, honest: str, faults: Sequence[Mutant], tests: list[str], survived: Callable[[Mutant], None]
+) -> bool:
+    """Try the tests with each of the faults. False: they fail without any."""
     forks = Forks(path, honest, faults, survived)
     without = [option for plugin in WITHOUT for option in ("-p", f"no:{plugin}")]
     quiet = ["-x", "-q", "--noconftest", "--tb=no", f"--timeout={SECONDS}", "-W", "ignore::pytest.PytestWarning"]
     pytest.main([*quiet, *without, *tests], plugins=[forks])
-    if not forks.passed:
-        raise SystemExit(f"{path}: its tests fail without a fault")
-    return len(alive)
+    return forks.passed
 
 
 def quietly() -> Callable[..., None]:
@@ -235,17 +227,17 @@ def main() -> int:
     tested: dict[str, list[str]] = tomllib.loads(Path("pyproject.toml").read_text())["tool"]["mutants"]["tests"]
     rows = []
     for path in arguments.modules or tested:
-        honest = Path(path).read_text()
-        faults, left = list(mutants(honest)), 0
-        if not arguments.list:
-            try:
-                left = survivors(
-                    path, honest, faults, tested[path], lambda fault, path=path: report(f"{path}:{fault.change}")
-                )
-            except SystemExit as failed:
-                report(str(failed))
-                return 1
-        rows.append((path, len(faults), left))
+        honest, alive = Path(path).read_text(), list[Mutant]()
+        faults = list(mutants(honest))
+
+        def survived(fault: Mutant, path: str = path, alive: list[Mutant] = alive) -> None:
+            alive.append(fault)
+            report(f"{path}:{fault.change}")
+
+        if not arguments.list and not tried(path, honest, faults, tested[path], survived):
+            report(f"{path}: its tests fail without a fault")
+            return 1
+        rows.append((path, len(faults), len(alive)))
     report("| module | mutants | survivors |", "|---|---|---|")
     report(*[f"| `{path}` | {count} | {left} |" for path, count, left in rows])
     return int(any(left > MOST_SURVIVORS * count for _, count, left in rows))

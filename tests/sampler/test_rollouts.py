@@ -225,9 +225,7 @@ def holding(*tokens, **changed):
 async def test_a_block_is_the_head_of_a_rollout_and_what_is_beyond_it_stays_one():
     state = State((holding(1), LiveParticle(Trajectory((3,)), HELD), holding(2)))
     context, particles, [first, second, third] = await taken(state, choice="weighted")
-    source = particles[0].rollouts[
-        [r.trajectory.token_ids[:2] for r in particles[0].rollouts].index(first.trajectory.token_ids)
-    ]
+    [source] = [r for r in particles[0].rollouts if r.trajectory.token_ids[:2] == first.trajectory.token_ids]
     assert [rollout.trajectory for rollout in first.carried] == [source.trajectory]
     assert first.carried[0].reused
     # drawn with probability 1/4 or 3/4 of two: log 1 / (J pi)
@@ -331,7 +329,7 @@ async def test_after_a_deadline_the_estimates_have_the_grace_and_at_no_other_tim
 
 
 async def test_a_budget_that_ends_in_it_makes_the_block_the_last():
-    context, before, (state, told) = await stepped([{"tokens": (1,)}], settings={"max_total_tokens": 100})
+    _, before, (state, told) = await stepped([{"tokens": (1,)}], settings={"max_total_tokens": 100})
     assert (state.last, state.cut) == (True, "max_total_tokens")
     assert state.extensions == before.extensions
     assert told.tokens == 2
