@@ -222,7 +222,7 @@ class TakeRollouts:
 
     async def _taken(self, rollout: Rollout, log_correction: float, end: int) -> Extension:
         trajectory = rollout.trajectory.head(end, self._context.config.block_size)
-        carried = (replace(rollout, reused=True),) if len(trajectory) < len(rollout.trajectory) else ()
+        carried = () if trajectory is rollout.trajectory else (replace(rollout, reused=True),)
         sequence = await self._context.proposal.fork(rollout.sequence, len(trajectory))
         return Extension(trajectory, sequence, carried, log_correction)
 

@@ -129,9 +129,9 @@ def _particle(live: LiveParticle, weight: float) -> Particle:
 def _estimates_z(parts: Parts, harvest: Harvest, population: Population) -> bool:
     """Whether the run has an estimate of log Z at all."""
     config = parts.context.config
-    heuristic = config.rejuvenation.steps > 0 and config.rejuvenation.mode == "paper"
+    heuristic = bool(config.rejuvenation.steps) and config.rejuvenation.mode == "paper"
     searched = harvest.stopped == "reward_reached" or any(parts.hopeless(p.trajectory) for p in population)
-    return not (heuristic or harvest.cut_short or searched or config.temperature == 0.0)
+    return not (heuristic or harvest.cut_short or searched or not config.temperature)
 
 
 def _inexact(parts: Parts, harvest: Harvest) -> Iterator[str]:
@@ -149,7 +149,7 @@ def _inexact(parts: Parts, harvest: Harvest) -> Iterator[str]:
             yield part.inexact
     if harvest.cut_short:
         yield f"{harvest.stopped} ended the run: what is there is the best current estimate"
-    if config.temperature == 0.0:
+    if not config.temperature:
         yield "proposal_temperature 0 is greedy decoding, not a draw"
     if config.n_sweeps > 1 and config.selection != "sample":
         yield f"selection {config.selection!r} looks at the particles of all sweeps: consistent in N, not proper"

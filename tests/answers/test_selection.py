@@ -3,8 +3,9 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from smc_decode.answers import selection as rules
 from smc_decode.answers.extractors import EXTRACTORS
-from smc_decode.answers.selection import Electorate, answer_key, groups, select
+from smc_decode.answers.selection import answer_key, groups, select
 from smc_decode.config import SMCConfig
 from smc_decode.result import Particle
 
@@ -81,7 +82,7 @@ def test_a_search_prefers_the_living_and_complete_then_the_living_then_anybody(s
 
 def test_an_electorate_is_one_of_complete_answers_unless_it_says_otherwise():
     population = [particle([1], 0.5, finished=False), particle([2], 0.5)]
-    assert Electorate(population, np.random.default_rng(0)).eligible == [1]
+    assert rules.Electorate(population, np.random.default_rng(0)).eligible == [1]
 
 
 @pytest.mark.parametrize("selection", ["best", "vote"])
@@ -95,8 +96,9 @@ def test_among_equal_rewards_the_heavier_comes_first_and_no_reward_is_the_least(
     assert chosen("best", n=4, population=population) == [(3,), (2,), (4,), (1,)]
 
 
-def by_the_first_token(decode_ids):
-    return str(decode_ids[0])
+def by_the_first_token(token_ids):
+    """A text that is no program."""
+    return f"number {token_ids[0]}!"
 
 
 @pytest.mark.parametrize("name", ["a word", "words"])

@@ -1,11 +1,14 @@
 """What a run gives back, by itself: weights and the estimate of Z, who is chosen from, and what is not exact."""
 
 import math
+import threading
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from smc_decode.answers.extractors import EXTRACTORS
+from smc_decode.answers.selection import SELECTIONS
 from smc_decode.engines import TableEngine
 from smc_decode.laws.weights import log_mean_exp
 from smc_decode.potentials import FunctionPotential
@@ -18,6 +21,7 @@ from smc_decode.sampler.trajectory import Trajectory
 from tests.enumeration import MODELS
 from tests.harness import context_of
 from tests.sampler.test_stop_strings import Letters
+from tests.sampler.test_weigh import Limits
 
 MODEL = MODELS["tempered-eos-product"]
 
@@ -30,8 +34,10 @@ def path(*tokens, reason="eos", **changed):
 class Ended:
     """A run's parts and a population whose sequences its engine has."""
 
-    def __init__(self, *, model=MODEL, potential=None, engine=None, **settings):
+    def __init__(self, *, model=MODEL, potential=None, engine=None, budget=None, **settings):
         self.context = context_of(model, potential, engine, **settings)
+        if budget is not None:
+            self.context = replace(self.context, budget=budget)
         self.parts = Parts.of(self.context)
 
     async def particle(self, trajectory, weight=1.0, **changed):
@@ -106,6 +112,34 @@ async def test_a_vote_and_a_draw_choose_by_their_rules():
         assert (await ended.result(await ended.population(better, BOTH[1]))).answer.token_ids == answer
 
 
+async def test_a_vote_is_held_beside_the_event_loop_and_other_rules_are_followed_in_it():
+    """Extractors may take their time over hostile text."""
+    threads = []
+
+    def note(found):
+        threads.append(threading.get_ident())
+        return found
+
+    here, population = threading.get_ident(), BOTH
+    engine = TableEngine(MODEL.logprobs, 4, 0, tokenizer=Letters())
+    EXTRACTORS.register("noted")(note)
+    for name in ("a rule", "zebra"):
+        SELECTIONS.register(name)(lambda electorate, n: note([0]))
+    try:
+        for name in ("a rule", "zebra"):
+            ended = Ended(selection=name)
+            await ended.result(await ended.population(*population))
+        assert threads == [here, here]
+        ended = Ended(selection="vote", extractor="noted", engine=engine)
+        await ended.result(await ended.population(*population))
+        assert len(threads) == 4
+        assert here not in threads[2:]
+    finally:
+        EXTRACTORS.remove("noted")
+        for name in ("a rule", "zebra"):
+            SELECTIONS.remove(name)
+
+
 @pytest.mark.parametrize(
     ("settings", "whole"),
     [
@@ -141,6 +175,14 @@ async def test_where_a_budget_ended_the_run_rollouts_stand_for_particles_that_ha
     assert [particle.token_ids for particle in result.particles] == ([(1, 2, 0), (1, 2, 3)] if taken else [(1, 2)])
     assert [p.weight for p in result.particles] == pytest.approx([0.25, 0.75] if taken else [1.0])
     assert log_mean_exp([p.log_weight for p in result.particles]) == pytest.approx(0.0)
+
+
+async def test_where_no_unfinished_particle_has_rollouts_nothing_stands_for_it():
+    ended = Ended(lookahead={"rollouts": 2, "recycle": False})
+    unfinished, complete = await ended.population((path(1, 2, reason=None), 1.0), BOTH[1])
+    complete = replace(complete, rollouts=(Rollout(path(3, 0), complete.sequence),))
+    result = await ended.result((unfinished, complete), stopped="deadline")
+    assert [particle.token_ids for particle in result.particles] == [(1, 2), (3,)]
 
 
 async def test_a_budget_that_ended_a_run_without_lookahead_leaves_what_there_is():
@@ -203,6 +245,12 @@ async def test_where_nothing_is_left_to_draw_with_the_answers_stay_as_they_are()
     assert list(result.warnings) == ["max_total_tokens ran out: this is the best current estimate"]
 
 
+async def test_rewards_of_what_was_drawn_to_its_end_have_the_grace_of_a_deadline():
+    limits = Limits()
+    await set_aside(Ended(first_pass_size=1, selection="best", budget=limits))
+    assert limits.graces == [False, True]
+
+
 async def test_an_answer_that_is_complete_is_not_drawn_further():
     ended = Ended(first_pass_size=1, selection="best")
     result = await ended.result(await ended.population(*BOTH))
@@ -257,6 +305,7 @@ REASONS = [
     ({"n_sweeps": 2}, {}, []),
     ({"lookahead": {"rollouts": 2}}, {}, []),
     ({"n_sweeps": 2, "selection": "vote"}, {}, ["looks at the particles of all sweeps"]),
+    ({"n_sweeps": 2, "selection": "best"}, {}, ["looks at the particles of all sweeps"]),
     ({"selection": "vote"}, {}, []),
     ({"lookahead": {"rollouts": 2, "floor": 0}}, {}, ["lookahead.floor is 0"]),
     ({"bridge": {"reward": True}}, {}, ["bridge raises the target"]),
