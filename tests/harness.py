@@ -16,7 +16,7 @@ from smc_decode.sampler.context import RunContext
 from smc_decode.sampler.passes import Amend
 from tests.enumeration import Model, Tokens
 
-RUNS = 1500
+RUNS = 750
 
 
 def engine_of(model: Model) -> TableEngine:

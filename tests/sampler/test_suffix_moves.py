@@ -34,7 +34,7 @@ def move_of(model=LONG, *, lookahead=False, settings=None, **rejuvenation):
 
 
 def state_of(*, resampled=False, **changed):
-    state = State((LiveParticle(Trajectory((1,)), LiveSequence([])),), **changed).recorded()
+    state = State((LiveParticle(Trajectory((1,)), LiveSequence([])),), **changed).recorded().recorded()
     return state.resampled(Offspring(np.array([0]), np.zeros(1))) if resampled else state
 
 
@@ -214,6 +214,15 @@ async def test_a_corrected_move_multiplies_the_weight_by_the_ratio_of_the_two_ta
     assert abs(shift) > 0.1
     assert (accepted, particle.token_ids) == (True, y)
     assert particle.log_weight == pytest.approx(before + (shift if mode == "corrected" else 0.0))
+
+
+@pytest.mark.parametrize("mode", ["exact", "paper"])
+async def test_no_other_move_changes_a_weight(mode):
+    context, _, move = move_of(replace(SMALL, max_tokens=4), lookahead=True, mode=mode, reward_threshold=1e9)
+    low = at(1, 1, is_copy=True, log_weight=0.5, log_value=-1e6, log_importance=-1e6)
+    state, told = await moved(context, move, low, block=0)
+    assert told.accepted.tolist() == [True]
+    assert state.particles[0].log_weight == 0.5
 
 
 def replace_rejuvenation(config, mode):

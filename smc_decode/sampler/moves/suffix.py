@@ -71,7 +71,7 @@ class SuffixMove:
         return replace(state, particles=tuple(particles)), Rejuvenated(state.block, self._step, proposed, accepted)
 
     def _may_move(self, particle: LiveParticle) -> bool:
-        if not particle.alive or len(particle.trajectory) == 0:
+        if not particle.alive or not particle.trajectory.token_ids:
             return False
         if self._settings.mode != "paper":
             return True
