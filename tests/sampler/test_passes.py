@@ -2,6 +2,8 @@
 
 import math
 from collections import Counter
+from contextlib import aclosing
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,11 +13,15 @@ from smc_decode.engines import TableEngine
 from smc_decode.engines.base import LiveSequence
 from smc_decode.laws.weights import log_mean_exp
 from smc_decode.potentials import FunctionPotential
+from smc_decode.potentials.base import RewardPotential
+from smc_decode.sampler import passes as schedule
 from smc_decode.sampler.passes import Harvest
 from smc_decode.sampler.state import LiveParticle, State
 from smc_decode.sampler.trajectory import Trajectory
 from tests.enumeration import MODELS
 from tests.harness import config_of, engine_of, potential_of
+from tests.sampler.test_growing_passes import Threes
+from tests.sampler.test_growing_passes import config as search
 
 MODEL = MODELS["tempered-eos-product"]
 
@@ -76,14 +82,18 @@ async def test_there_are_as_many_passes_as_the_configuration_says(settings, expe
 class Remembering(TableEngine):
     """Fails where it is asked to go on with a sequence that was closed."""
 
-    def __init__(self, model):
-        super().__init__(model.logprobs, model.vocab_size, model.eos)
+    def __init__(self, *model):
+        super().__init__(*model)
         self.closed = set()
         self.kept = []
 
     def _check(self, sequence):
         self.kept.append(sequence)  # so that no other takes its identity
         assert id(sequence) not in self.closed
+
+    async def open(self, prompt_token_ids):
+        self.kept.append(await super().open(prompt_token_ids))
+        return self.kept[-1]
 
     async def fork(self, sequence):
         self._check(sequence)
@@ -117,10 +127,30 @@ WAYS = {
 @pytest.mark.parametrize("way", WAYS)
 async def test_no_pass_needs_a_sequence_that_an_earlier_one_gave_up(way):
     for seed in range(5):
-        engine = Remembering(MODEL)
+        engine = Remembering(MODEL.logprobs, MODEL.vocab_size, MODEL.eos)
         told = await told_of(config_of(MODEL, draft_draws=False, **WAYS[way]), engine=engine, seed=seed)
         assert isinstance(told[-1], events.Finished)
         assert engine.closed
+
+
+@pytest.mark.parametrize(("settings", "held"), [({}, False), ({"n_sweeps": 2}, True), ({"first_pass_size": 4}, True)])
+async def test_the_prompts_sequence_is_let_go_where_no_other_pass_needs_it(settings, held):
+    engine = Remembering(MODEL.logprobs, MODEL.vocab_size, MODEL.eos)
+    stream = run(engine, (), potential_of(MODEL), config_of(MODEL, **settings), seed=0)
+    async with aclosing(stream):
+        async for event in stream:
+            if isinstance(event, events.Progress):
+                break
+        assert (id(engine.kept[0]) not in engine.closed) is held
+
+
+async def test_what_was_set_aside_unfinished_can_still_be_brought_to_its_end():
+    rest = 0.5 - 1e-9
+    engine = Remembering(lambda tokens: np.log([1e-9, rest, rest, 1e-9]), 4, 0)
+    for seed in range(5):
+        result = await sample(engine, (), RewardPotential(Threes(), 4.0), search(draft_draws=False), seed=seed)
+        assert result.answer.finished
+        assert sum(particle.finished for particle in result.particles) == 1
 
 
 # ---- what a pass that ends early leaves ---------------------------------------------------------------------------
@@ -162,6 +192,16 @@ async def test_a_run_dies_only_where_no_pass_has_anything_left(first_pass_size, 
     assert found == {"complete": seeds}
 
 
+async def test_a_large_population_dies_as_a_small_one():
+    nothing = FunctionPotential(lambda tokens, finished: -math.inf, "product")
+    with pytest.raises(AllParticlesDead, match="300"):
+        await sample(engine(), (), nothing, plain(n_particles=300))
+
+
+def test_before_the_first_pass_nothing_is_known_of_z():
+    assert schedule.Harvest(State(())).log_z == -math.inf
+
+
 async def test_a_budget_that_ends_in_the_first_pass_leaves_what_that_has():
     result = await sample(engine(), (), None, plain(first_pass_size=4, max_total_tokens=9), seed=0)
     assert result.stopped == "max_total_tokens"
@@ -201,6 +241,20 @@ async def test_what_conditional_passes_drew_is_kept_but_for_their_references():
     last = [extended[end - 1].token_ids for end in starts[1:]]
     drawn = [*last[0], *last[1][1:], *last[2][1:]]
     assert [particle.token_ids for particle in told[-1].result.particles] == drawn
+
+
+async def test_the_reference_of_a_conditional_pass_is_drawn_by_weight():
+    """How often it is the first of three particles is what the first weighs: over 400 runs, by 4 standard errors."""
+    model = replace(MODEL, max_tokens=2)
+    config = config_of(model, n_particles=3, n_sweeps=2)
+    surplus = []
+    for seed in range(400):
+        told = await told_of(config, seed=seed)
+        weights = np.exp(next(event.log_weights for event in told if isinstance(event, events.Weighted)))
+        first, second = [event.token_ids for event in told if isinstance(event, events.BlockExtended)]
+        same = np.array([tokens == first[0] for tokens in first])
+        surplus.append((second[0] == first[0]) - weights[same].sum() / weights.sum())
+    assert abs(np.mean(surplus)) < 4 * np.std(surplus) / 20.0
 
 
 @pytest.mark.parametrize("steps", [1, 2])
