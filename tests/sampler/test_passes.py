@@ -244,11 +244,11 @@ async def test_what_conditional_passes_drew_is_kept_but_for_their_references():
 
 
 async def test_the_reference_of_a_conditional_pass_is_drawn_by_weight():
-    """Its place among eight particles is on average what the weights say: over 400 runs, by 4 standard errors."""
-    model = replace(MODEL, max_tokens=2)
+    """Its place among eight particles is on average what the weights say: over 600 runs, by 4 standard errors."""
+    model = replace(MODEL, max_tokens=4, block_size=4)
     config = config_of(model, n_particles=8, n_sweeps=2)
     surplus = []
-    for seed in range(400):
+    for seed in range(600):
         told = await told_of(config, seed=seed)
         weights = np.exp(next(event.log_weights for event in told if isinstance(event, events.Weighted)))
         first, second = [list(event.token_ids) for event in told if isinstance(event, events.BlockExtended)]
