@@ -144,6 +144,14 @@ async def test_the_prompts_sequence_is_let_go_where_no_other_pass_needs_it(setti
         assert (id(engine.kept[0]) not in engine.closed) is held
 
 
+@pytest.mark.parametrize("further", [{"first_pass_size": 4}, {"first_pass_size": None, "n_sweeps": 3}])
+async def test_no_pass_follows_one_that_reached_the_reward(further):
+    threes = TableEngine(lambda tokens: np.log([0.3, 0.05, 0.05, 0.6]), 4, 0)
+    told = await told_of(search(n_particles=8, **further), engine=threes, potential=RewardPotential(Threes(), 4.0))
+    assert told[-1].result.stopped == "reward_reached"
+    assert len(sizes(told)) == 1
+
+
 async def test_what_was_set_aside_unfinished_can_still_be_brought_to_its_end():
     rest = 0.5 - 1e-9
     engine = Remembering(lambda tokens: np.log([1e-9, rest, rest, 1e-9]), 4, 0)
