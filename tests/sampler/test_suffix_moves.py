@@ -34,7 +34,7 @@ def move_of(model=LONG, *, lookahead=False, settings=None, **rejuvenation):
 
 
 def state_of(*, resampled=False, **changed):
-    state = State((LiveParticle(Trajectory((1,)), LiveSequence([])),), **changed).recorded().recorded()
+    state = State((LiveParticle(Trajectory((1,)), LiveSequence([])),), **changed).recorded().recorded().recorded()
     return state.resampled(Offspring(np.array([0]), np.zeros(1))) if resampled else state
 
 
