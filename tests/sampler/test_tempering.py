@@ -81,6 +81,13 @@ def test_a_target_that_is_raised_or_of_what_is_not_scored_stays_where_it_is():
     assert tempering(2).level_for(0.25, pairs(0.0, None)) == 0.25
 
 
+def test_at_its_target_a_population_is_not_weighed_to_find_the_level(monkeypatch):
+    asked = []
+    monkeypatch.setattr(Tempering, "_log_weight", lambda *arguments: asked.append(arguments) or 0.0)
+    tempering(2).level_for(1.0, pairs(0.0, 90.0))
+    assert not asked
+
+
 def test_what_is_dead_is_not_weighed_anew():
     dead = pairs(1.0)[0][0].dead()
     assert tempering(1).reweighed(dead, 0.5) is dead
