@@ -17,6 +17,12 @@ def test_otherwise_they_leave_the_last_population_as_much_as_the_last_rollouts_h
     assert 1.0 - math.fsum(shares) == pytest.approx(shares[-1])
 
 
+@pytest.mark.parametrize("n_blocks", [3, 9, 1000])
+def test_the_last_rollouts_have_as_much_as_those_before_them_where_nothing_is_left_for_the_particles(n_blocks):
+    last, before = (log_share(n_blocks - back, n_blocks, keep_last=False) for back in (2, 3))
+    assert last == before
+
+
 def test_a_share_does_not_depend_on_how_long_an_answer_may_become():
     assert log_share(1, 4, keep_last=False) == log_share(1, 40, keep_last=False) == pytest.approx(math.log(0.25))
 
