@@ -23,6 +23,7 @@ class Account:
     mh: int
     reused: int
     drafted: int
+    computed_rows: int
     prompt_computed: int
     prompt_cached: int
     reward_calls: int
@@ -44,6 +45,7 @@ class Account:
             "mh",
             "reused",
             "drafted",
+            "computed_rows",
             "prompt_computed",
             "prompt_cached",
             "reward_calls",

@@ -176,6 +176,7 @@ def details(runs: Sequence[RunFile], table: Sequence[Row]) -> list[tuple[str, Ce
         "mh",
         "reused",
         "drafted",
+        "computed_rows",
         "reward_calls",
         "reward_cached",
         "prompt_computed",

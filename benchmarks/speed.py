@@ -28,6 +28,7 @@ from . import speed_sweep as sweep
 from .provenance import commit, machine, versions
 from .speed_bench import PROMPT, Bench, N, T
 from .speed_cases import CASES, Case, Measured
+from .speed_merge import MERGE_CASES, merge_cases
 from .speed_meter import Spent, Work
 from .speed_plain import Reference
 from .speed_server import memory, start_to_first_token
@@ -39,7 +40,9 @@ SERVER_CASES = {
     "memory": Case("memory", "GiB resident at most, 2 GiB KV cache", "≤ 4 GB, flat", lambda x: x <= 4 / 1.0737),
 }
 REFERENCE = Case("reference", "the engine's plain sampling, against vllm.LLM with n=16", "≥ 0.97", lambda x: x >= 0.97)
-ALL = {"reference": REFERENCE, **CASES, **SERVER_CASES}
+ALL = {"reference": REFERENCE, **CASES, **SERVER_CASES, **MERGE_CASES}
+GROUPS = {"merge": MERGE_CASES}
+ORDINARY = ",".join(case for case in ALL if case not in MERGE_CASES)
 
 
 class Recorder:
@@ -131,12 +134,16 @@ async def measure(
 ) -> None:
     """Every case ``repeats`` times, in turns; then the sweep, and the server's cases once each."""
     inside = [name for name in names if name in CASES]
-    if inside or "sweep" in names or "reference" in names:
+    merging = [name for name in names if name in MERGE_CASES]
+    if inside or merging or "sweep" in names or "reference" in names:
         async with loaded(model, engine) as bench:
             console.print(f"engine's start: {dict(bench.raw.start_seconds)}")
-            if "reference" in names:
+            if "reference" in names or merging:
                 async with Reference(bench.raw.settings) as reference:
-                    await _reference(bench, reference, repeats, recorder)
+                    if "reference" in names:
+                        await _reference(bench, reference, repeats, recorder)
+                    async for name, repeat, measured in merge_cases(bench, reference, merging, repeats):
+                        recorder.case(name, repeat, measured)
             for repeat in range(repeats):
                 await _in_turn(bench, inside, "sweep" in names, repeat, recorder)
     if "start" in names:
@@ -157,11 +164,11 @@ async def _in_turn(bench: Bench, cases: Sequence[str], sweeps: bool, repeat: int
 
 
 async def _reference(bench: Bench, reference: Reference, repeats: int, recorder: Recorder) -> None:
-    await reference.rate(bench.prompt(), N, T)
+    await reference.rate([bench.prompt()], N, T)
     for repeat in range(repeats):
-        before = await reference.rate(bench.prompt(), N, T)
+        before = await reference.rate([bench.prompt()], N, T)
         ours = await bench.plain()
-        limit = (before + await reference.rate(bench.prompt(), N, T)) / 2
+        limit = (before + await reference.rate([bench.prompt()], N, T)) / 2
         recorder.case("reference", repeat, Measured(ours.rate / limit, ours, {"vllm_llm": round(limit, 1)}))
 
 
@@ -171,7 +178,9 @@ def _spent(told: dict[str, Any]) -> Spent:
 
 
 def main(
-    cases: Annotated[str, typer.Option(help=f"With commas: {', '.join(ALL)}, sweep.")] = ",".join(ALL),
+    cases: Annotated[
+        str, typer.Option(help=f"With commas: {', '.join(ALL)}, sweep; merge: all that begin with it.")
+    ] = ORDINARY,
     repeats: Annotated[int, typer.Option(help="Measurements of each.", min=1)] = 3,
     model: Annotated[str | None, typer.Option(help="Folder or name; default: the bundled model.")] = None,
     requests: Annotated[int, typer.Option(help="Requests of the memory case.", min=100)] = 2000,
@@ -187,7 +196,8 @@ def main(
         for path in show:
             recorder.read(path)
     else:
-        names = [name.strip() for name in cases.split(",") if name.strip()]
+        asked = [part.strip() for part in cases.split(",") if part.strip()]
+        names = [name for part in asked for name in GROUPS.get(part, [part])]
         unknown = [name for name in names if name not in ALL and name != "sweep"]
         if unknown:
             raise typer.BadParameter(

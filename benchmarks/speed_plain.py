@@ -37,9 +37,18 @@ class Reference:
             self._process.stdin.close()
         await self._process.wait()
 
-    async def rate(self, prompt: Sequence[int], n: int, tokens: int) -> float:
-        """Tokens a second of one request."""
-        request = json.dumps({"prompt": list(prompt), "n": n, "tokens": tokens})
+    async def rate(
+        self,
+        prompts: Sequence[Sequence[int]],
+        n: int,
+        tokens: int,
+        temperature: float = 1.0,
+        stop: Sequence[int] | None = None,
+    ) -> float:
+        """Tokens a second of a request for ``n`` sequences of each prompt; to the full length where there is no
+        ``stop``."""
+        asked = {"prompts": [list(prompt) for prompt in prompts], "n": n, "tokens": tokens}
+        request = json.dumps(asked | {"temperature": temperature, "stop": list(stop or ())})
         if self._process.stdin is None:
             raise RuntimeError("the reference process has no input")
         self._process.stdin.write(request.encode() + b"\n")
@@ -70,11 +79,13 @@ def main() -> None:
     for line in sys.stdin:
         asked = json.loads(line)
         parameters = SamplingParams(
-            n=asked["n"], max_tokens=asked["tokens"], temperature=1.0, ignore_eos=True, detokenize=False
-        )
+            n=asked["n"], max_tokens=asked["tokens"], temperature=asked["temperature"], ignore_eos=True,
+            stop_token_ids=asked["stop"], detokenize=False,
+        )  # fmt: skip
+        prompts = [TokensPrompt(prompt_token_ids=prompt) for prompt in asked["prompts"]]
         begin = time.perf_counter()
-        (output,) = llm.generate([TokensPrompt(prompt_token_ids=asked["prompt"])], parameters, use_tqdm=False)
-        drawn = sum(len(each.token_ids) for each in output.outputs)
+        outputs = llm.generate(prompts, parameters, use_tqdm=False)
+        drawn = sum(len(each.token_ids) for output in outputs for each in output.outputs)
         _say({"rate": drawn / (time.perf_counter() - begin)})
 
 

@@ -110,6 +110,9 @@ class SMCConfig(_Part):
     passes: a search mode, which saves the tokens of whatever is easy (docs/method.md, "Stopping at a reward").
     ``draft_draws``: begin draws like earlier ones of the run with the right probability, rather than draw the same
     tokens again: the same law for fewer tokens (docs/method.md, "Drafts"). Without effect where the engine cannot.
+    ``proposal_draws``: ``systematic`` spreads the draws from each prefix evenly over what q gives, each alone still by
+    q: less variance at no cost (docs/method.md, "Systematic draws"). Without effect where the engine cannot.
+    ``max_total_tokens`` counts drawn tokens, ``max_total_rows`` those that the model ran for; neither is exceeded.
     """
 
     n_particles: int = Field(16, ge=1, le=4096)
@@ -130,7 +133,9 @@ class SMCConfig(_Part):
     first_pass_size: int | None = Field(None, ge=1)
     stop_at_reward: Finite | None = None
     draft_draws: bool = True
+    proposal_draws: Literal["independent", "systematic"] = "independent"
     max_total_tokens: int | None = Field(None, ge=1)
+    max_total_rows: int | None = Field(None, ge=1)
     deadline_s: Finite | None = Field(None, gt=0)
 
     # The fields of Shaping, flat.
@@ -187,6 +192,26 @@ class SMCConfig(_Part):
     def _check(self) -> Self:
         if self.proposal_temperature == 0 and self.n_particles > 1:
             raise ValueError("proposal_temperature 0 is greedy decoding: it needs n_particles=1")
+        if self.extractor == "behaviour" and self.lookahead.early_stop is not None:
+            raise ValueError("lookahead.early_stop compares texts: use another extractor than 'behaviour'")
+        if self.first_pass_size is not None and self.n_sweeps > 1:
+            raise ValueError("first_pass_size and n_sweeps cannot be combined: a sweep needs one whole population")
+        if self.proposal_draws == "systematic" and self.n_sweeps > 1:
+            raise ValueError(
+                "n_sweeps needs proposal_draws='independent': a sweep holds one particle and draws the others"
+            )
+        if self.first_pass_size is not None and (self.bridge.alpha or self.bridge.reward):
+            raise ValueError("first_pass_size and bridge cannot be combined: each pass would need a bridge of its own")
+        if self.bridge.alpha and self.target != "powered":
+            raise ValueError("bridge.alpha needs target='powered' (the tempered base has no alpha to bridge)")
+        if (self.bridge.alpha or self.bridge.reward) and self.lookahead.rollouts:
+            raise ValueError("bridge and lookahead cannot be combined: a rollout's value is of the final target")
+        if self.rejuvenation.mode == "corrected" and self.rejuvenation.steps and self.target != "tempered":
+            raise ValueError("rejuvenation.mode 'corrected' is a Target II move inside target='tempered'")
+        return self
+
+    @model_validator(mode="after")
+    def _check_shaping(self) -> Self:
         shaping = self.shaping
         if (
             shaping.truncates
@@ -204,18 +229,6 @@ class SMCConfig(_Part):
                 "penalties, logit_bias, min_tokens and ignore_eos move the logits, and the engine then gives no "
                 "base log-probability for it: use target='tempered' without proposal_temperature"
             )
-        if self.extractor == "behaviour" and self.lookahead.early_stop is not None:
-            raise ValueError("lookahead.early_stop compares texts: use another extractor than 'behaviour'")
-        if self.first_pass_size is not None and self.n_sweeps > 1:
-            raise ValueError("first_pass_size and n_sweeps cannot be combined: a sweep needs one whole population")
-        if self.first_pass_size is not None and (self.bridge.alpha or self.bridge.reward):
-            raise ValueError("first_pass_size and bridge cannot be combined: each pass would need a bridge of its own")
-        if self.bridge.alpha and self.target != "powered":
-            raise ValueError("bridge.alpha needs target='powered' (the tempered base has no alpha to bridge)")
-        if (self.bridge.alpha or self.bridge.reward) and self.lookahead.rollouts:
-            raise ValueError("bridge and lookahead cannot be combined: a rollout's value is of the final target")
-        if self.rejuvenation.mode == "corrected" and self.rejuvenation.steps and self.target != "tempered":
-            raise ValueError("rejuvenation.mode 'corrected' is a Target II move inside target='tempered'")
         return self
 
     @property

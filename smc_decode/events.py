@@ -86,11 +86,13 @@ class Posterior:
 class Committed:
     """Tokens that every surviving particle shares and that nothing may change any more: safe to show.
 
-    ``token_ids`` is the whole committed prefix, growing from event to event.
+    ``token_ids`` is the whole committed prefix, growing from event to event; ``logprobs`` its base log-probabilities,
+    where the run has them, else empty.
     """
 
     block: int
     token_ids: tuple[int, ...]
+    logprobs: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-StopCause = Literal["complete", "early_stop", "reward_reached", "max_total_tokens", "deadline"]
+StopCause = Literal["complete", "early_stop", "reward_reached", "max_total_tokens", "max_total_rows", "deadline"]
 
 
 @dataclass(slots=True)
@@ -17,7 +17,8 @@ class Usage:
     """Every token and call of a run. ``answer`` are the tokens of the returned answer; ``sampled`` every token
     drawn for particles, ``rollout`` and ``mh`` those drawn for lookahead and moves (``sampled`` has neither);
     ``reused`` rollout tokens that became part of a particle or of a next rollout, at no cost; ``drafted`` tokens of
-    draws that began like earlier ones and were not drawn again."""
+    draws that began like earlier ones and were not drawn again. ``computed_rows``: for how many of the drawn tokens
+    the model ran; the others' prefixes it had in the same call already."""
 
     answer: int = 0
     sampled: int = 0
@@ -30,6 +31,7 @@ class Usage:
     reward_calls: int = 0
     reward_cached: int = 0
     engine_calls: int = 0
+    computed_rows: int = 0
 
     @property
     def drawn(self) -> int:

@@ -110,7 +110,7 @@ class _Writer:
             await self._emit(self._form.chunk([], {"smc": {"progress": {"prompt": index, **told}}}))
         if isinstance(event, Committed) and self._options.stream_mode == "commit":
             for choice in self._choices[index]:
-                await choice.commit(event.token_ids)
+                await choice.commit(event.token_ids, event.logprobs)
 
     async def close(self, index: int, ended: Ended) -> None:
         """End a run's choices; the last chunk of the last one carries the numbers of the run."""
@@ -155,10 +155,10 @@ class _Choice:
         if chunk is not None:
             await self._send(chunk)
 
-    async def commit(self, token_ids: Sequence[int]) -> None:
-        """Tokens that will not change any more."""
+    async def commit(self, token_ids: Sequence[int], logprobs: Sequence[float]) -> None:
+        """Tokens that will not change any more, and their log-probabilities if they are known."""
         self._kept += self._shown.feed(token_ids)
-        await self._score(tuple(token_ids))
+        await self._score(tuple(token_ids), logprobs)
         tools = self._form.tools
         if tools is not None and tools.holds_back(self._sent + self._kept):
             return

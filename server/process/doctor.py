@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from rich.console import Console
 
@@ -47,12 +48,14 @@ def _looks(settings: Settings) -> Iterator[tuple[str, Callable[[], Finding]]]:
 
 def _engine(settings: Settings) -> Finding:
     kind = settings.engine.get("kind", "vllm")
+    if kind == "remote" and (missing := _missing("httpx", "transformers")):
+        return False, f"{missing} not installed: {_install('remote')}"
     if kind != "vllm":
         return True, str(kind)
-    missing = [name for name in ("torch", "vllm") if importlib.util.find_spec(name) is None]
-    if missing:
-        return False, f"{' and '.join(missing)} not installed: run 'make setup'"
-    gpu = "a CUDA driver is here" if shutil.which("nvidia-smi") else "no GPU: it runs on the CPU"
+    gpu_here = shutil.which("nvidia-smi") is not None
+    if missing := _missing("torch", "vllm"):
+        return False, f"{missing} not installed: {_install('cuda' if gpu_here else 'cpu')}"
+    gpu = "a CUDA driver is here" if gpu_here else "no GPU: it runs on the CPU"
     return True, f"vLLM is installed; {gpu}, {os.cpu_count()} cores"
 
 
@@ -65,6 +68,19 @@ def _model(settings: Settings) -> Finding:
     if (default_cache_dir() / "models" / BUNDLED_MODEL).is_dir():
         return True, f"{model} is in the cache"
     return True, f"{model} is fetched at the first start (98 MB); 'make model' does it now"
+
+
+def _missing(*modules: str) -> str:
+    """Those that are not installed, for a sentence; empty where all are."""
+    return " and ".join(name for name in modules if importlib.util.find_spec(name) is None)
+
+
+def _install(extra: str) -> str:
+    """The command that installs an extra, for who has the repository and for who has the package."""
+    checkout = Path(__file__).parents[2] / "Makefile"
+    if checkout.is_file():
+        return "run 'make setup'"
+    return f"pip install 'smc-decode[{extra}]'"
 
 
 def _sandbox(settings: Settings) -> Finding:
@@ -80,8 +96,10 @@ def _sandbox(settings: Settings) -> Finding:
 def _rewards(settings: Settings) -> Finding:
     from .loading import open_catalogue
 
-    names = open_catalogue(settings, None, None).names
-    return True, ", ".join(names)
+    names = ", ".join(open_catalogue(settings, None, None).names)
+    if missing := _missing("sympy", "math_verify", "jsonschema", "regex"):
+        return True, f"{names}; those of mathematics and schemas need {missing}: {_install('rewards')}"
+    return True, names
 
 
 def _keys(settings: Settings) -> Finding:

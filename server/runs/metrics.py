@@ -26,6 +26,19 @@ _SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 600)
 _SHARES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
 
+_ACCOUNTS = (
+    "answer",
+    "sampled",
+    "rollout",
+    "mh",
+    "reused",
+    "drafted",
+    "computed_rows",
+    "prompt_computed",
+    "prompt_cached",
+)
+
+
 class Metrics:
     """The server's metrics, in a registry of its own so that several applications can live in one process."""
 
@@ -129,7 +142,7 @@ class RunMetrics:
     def finished(self, result: SMCResult) -> None:
         self._commit()  # an answer of one block, or one that moves could cut till the end
         usage = result.usage
-        for account in ("answer", "sampled", "rollout", "mh", "reused", "drafted", "prompt_computed", "prompt_cached"):
+        for account in _ACCOUNTS:
             self._metrics.tokens.labels(account).inc(getattr(usage, account))
         self._metrics.rewards.labels("computed").inc(usage.reward_calls)
         self._metrics.rewards.labels("cached").inc(usage.reward_cached)

@@ -70,6 +70,7 @@ def usage_json(usage: Usage) -> dict[str, int]:
         "mh": usage.mh,
         "reused": usage.reused,
         "drafted": usage.drafted,
+        "computed_rows": usage.computed_rows,
         "prompt_computed": usage.prompt_computed,
         "prompt_cached": usage.prompt_cached,
         "reward_calls": usage.reward_calls,

@@ -56,6 +56,9 @@ def _check_request(info: EngineInfo, request: Extend) -> None:
             f"{length} tokens and {request.max_new_tokens} more exceed the model's context of {limit}: "
             "shorten the prompt or lower max_tokens"
         )
+    if request.code is not None and not (info.codes and 0 <= request.code < 1):
+        able = f"a code must be in [0, 1), got {request.code}"
+        raise EngineRequestError(able if info.codes else f"the engine {info.name!r} cannot draw by a code")
     if request.excluded and not info.excludes:
         raise EngineRequestError(f"the engine {info.name!r} cannot exclude tokens from the first draw alone")
 

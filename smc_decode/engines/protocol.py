@@ -54,7 +54,10 @@ class Extend:
     support). ``logprobs`` False says that no log-probability is needed (Target I at temperature 1/alpha), so that an
     engine may skip the work; ``proposal_logprobs`` False that log q is not (a reward reads log p, the weights need
     neither). ``excluded``: the first token is none of these, and its log q is among what is left; for engines whose
-    info says ``excludes``, and without truncation.
+    info says ``excludes``, and without truncation. ``code``: a uniform number in [0, 1) that the tokens are drawn by
+    for as long as it has bits, each by the inverse of its law's distribution function in the order of the token ids
+    and the next one by what is left of it; for engines whose info says ``codes``. Draws from the same prefix whose
+    codes are stratified are stratified (arithmetic sampling: Vilnis et al. 2023, arXiv 2210.15458).
     """
 
     sequence: LiveSequence
@@ -67,6 +70,7 @@ class Extend:
     stop_token_ids: tuple[int, ...] = ()
     shaping: Shaping = NO_SHAPING
     excluded: tuple[int, ...] = ()
+    code: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,8 @@ class Continuation:
     The lists have the length of ``token_ids``, or are empty when they were not asked for. An ending token
     (EOS or a stop token) is included in ``token_ids``. ``prompt_cached``/``prompt_computed`` count the tokens of
     the re-submitted prefix that came from the cache / were computed; 0 and 0 where an engine does not know.
+    ``computed``: for how many of the tokens the model ran for this draw; for the others another draw of the same call,
+    with the same prefix, did. None: for all of them.
 
     A weight needs log m - log q of every token, so an engine with a proposal of its own (``tempered_proposal`` False)
     carries log p and log q whatever the temperature, and log z wherever ``alpha`` is given, for
@@ -89,6 +95,7 @@ class Continuation:
     finish_reason: FinishReason
     prompt_cached: int = 0
     prompt_computed: int = 0
+    computed: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +119,8 @@ class EngineInfo:
     """Whether log z is available for any alpha; False: only where temperature = 1/alpha."""
     excludes: bool = False
     """Whether :attr:`Extend.excluded` is heeded."""
+    codes: bool = False
+    """Whether :attr:`Extend.code` is heeded."""
     shapes: frozenset[str] = frozenset()
     """Names of the fields of Shaping that ``extend`` applies; requests with others are refused."""
     scores: bool = False

@@ -23,6 +23,7 @@ from smc_decode.engines.base import (
     TokenScore,
 )
 from smc_decode.engines.checks import check_requests, check_score
+from smc_decode.laws.codes import Uniforms
 from smc_decode.laws.weights import Floats, log_sum_exp
 from smc_decode.shaping import NO_SHAPING, Shaping
 
@@ -115,6 +116,7 @@ class TableEngine(BaseEngine):
             eos_token_ids=() if eos_token_id is None else (eos_token_id,),
             max_model_len=max_model_len,
             excludes=True,
+            codes=True,
             shapes=frozenset({"top_k", "top_p", "min_p"}),
             scores=True,
             max_logprobs=min(20, vocab_size),
@@ -131,10 +133,12 @@ class TableEngine(BaseEngine):
 
     async def extend(self, requests: Sequence[Extend]) -> AsyncGenerator[tuple[int, Continuation], None]:
         check_requests(self._info, requests)
+        computed: set[tuple[object, ...]] = set()
         for index, request in enumerate(requests):
-            yield index, self._draw(request)
+            yield index, self._draw(request, computed)
 
-    def _draw(self, request: Extend) -> Continuation:
+    def _draw(self, request: Extend, computed: set[tuple[object, ...]]) -> Continuation:
+        """``computed``: the prefixes that the call's earlier draws asked the table for."""
         sequence = request.sequence
         context = sequence.prompt_token_ids if self._sees_prompt else ()
         ends = self._info.eos_token_ids
@@ -143,8 +147,12 @@ class TableEngine(BaseEngine):
         proposal_logprobs: list[float] = []
         log_z: list[float] = []
         reason: FinishReason = "length"
-        for uniform in np.random.default_rng(request.seed).random(request.max_new_tokens).tolist():
+        fresh = iter(np.random.default_rng(request.seed).random(request.max_new_tokens).tolist())
+        uniforms = Uniforms(request.code, fresh.__next__)
+        known = len(computed)
+        for _ in range(request.max_new_tokens):
             prefix = (*context, *sequence.token_ids)
+            computed.add((sequence.prompt_token_ids, prefix, request.temperature))
             if request.temperature == 0.0:
                 law = self._law(prefix, 1.0, request.shaping)
                 token, log_q = int(np.argmax(law.log_q)), 0.0
@@ -152,7 +160,9 @@ class TableEngine(BaseEngine):
                 law = self._law(prefix, request.temperature, request.shaping)
                 if request.excluded and not token_ids:
                     law = law.without(request.excluded)
-                token = bisect_right(law.cumulative, uniform)
+                token = bisect_right(law.cumulative, uniforms.next())
+                before = law.cumulative[token - 1] if token else 0.0
+                uniforms.chose(before, law.cumulative[token] - before)
                 log_q = law.log_q[token]
             sequence.token_ids.append(token)
             token_ids.append(token)
@@ -166,7 +176,8 @@ class TableEngine(BaseEngine):
             if token in request.stop_token_ids:
                 reason = "stop"
                 break
-        return Continuation(token_ids, logprobs, proposal_logprobs, log_z, reason)
+        rows = len(computed) - known
+        return Continuation(token_ids, logprobs, proposal_logprobs, log_z, reason, computed=rows)
 
     def _law(self, prefix: tuple[int, ...], temperature: float, shaping: Shaping) -> _Law:
         # The common case has a short key: hashing a Shaping costs more than drawing a token.

@@ -46,4 +46,6 @@ class Commit:
             return state, None
         shown = [p.trajectory for p in state.particles if p.alive]
         shown += [trajectory for trajectory, log_weight in state.pool.answers if log_weight > -math.inf]
-        return state, Committed(state.block - 1, common_prefix(shown))
+        prefix = common_prefix(shown)
+        known = shown[0].logprobs[: len(prefix)] if shown else ()
+        return state, Committed(state.block - 1, prefix, known if len(known) == len(prefix) else ())

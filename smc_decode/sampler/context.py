@@ -11,7 +11,7 @@ import numpy as np
 from smc_decode.config import SMCConfig
 from smc_decode.engines.base import Engine, EngineRequestError
 from smc_decode.potentials.base import Potential
-from smc_decode.result import Usage
+from smc_decode.result import StopCause, Usage
 from smc_decode.sampler.budget import Budget
 from smc_decode.sampler.proposal import DrawRequest, Proposal
 from smc_decode.sampler.scoring import Scorer
@@ -70,7 +70,7 @@ class RunContext:
             target=target,
             proposal=Proposal(engine, config, target, usage, keep_logprobs=keep_logprobs),
             scorer=Scorer(potential, usage, config.block_size, prompt_token_ids, prompt_text, decode),
-            budget=Budget(usage, config.max_total_tokens, config.deadline_s),
+            budget=Budget(usage, config.max_total_tokens, config.deadline_s, config.max_total_rows),
             usage=usage,
             noise=Noise(seed, config.n_particles),
             log_scale=0.0 if potential is None else potential.log_scale,
@@ -86,13 +86,12 @@ class RunContext:
         """How many tokens a sequence has at most when ``block`` ends."""
         return min((block + 1) * self.config.block_size, self.config.max_tokens)
 
-    def within_budget(self, requests: Sequence[DrawRequest]) -> tuple[Sequence[DrawRequest], bool]:
-        """The requests, cut to the tokens that are left, and whether they were. Raises BudgetSpent."""
-        lengths = [request.end - len(request.trajectory) for request in requests]
-        share = self.budget.share(lengths)
-        if share == lengths:
-            return requests, False
-        return [replace(r, end=len(r.trajectory) + n) for r, n in zip(requests, share, strict=True)], True
+    def within_budget(self, requests: Sequence[DrawRequest]) -> tuple[Sequence[DrawRequest], StopCause | None]:
+        """The requests, cut to what is left of the budgets, and the one that cut them. Raises BudgetSpent."""
+        share, cause = self.budget.share([request.end - len(request.trajectory) for request in requests])
+        if cause is None:
+            return requests, None
+        return [replace(r, end=len(r.trajectory) + n) for r, n in zip(requests, share, strict=True)], cause
 
     async def release(self) -> None:
         """Leave nothing behind, in the engine or in the reward."""

@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from smc_decode.engines.base import Continuation, FinishReason
+from smc_decode.laws.codes import Uniforms
 
 MAX_TOKENS = 200_000
 """What a tree remembers (about 50 MB); what is drawn beyond is forgotten, which costs tokens and changes no law."""
@@ -37,6 +38,7 @@ class Draft:
     """The beginning of a draw, as far as earlier draws decide it.
 
     ``excluded``: the next token is none of these, whose q sums to ``mass``. ``complete``: nothing is left to draw.
+    ``code``: what is left of the request's, for the tokens after it.
     """
 
     token_ids: tuple[int, ...] = ()
@@ -46,10 +48,11 @@ class Draft:
     mass: float = 0.0
     ends: FinishReason | None = None
     complete: bool = False
+    code: float | None = None
 
     def continued(self, drawn: Continuation | None) -> Continuation:
         """The whole draw. ``drawn``: what the engine drew after it, its first log q among what was not excluded."""
-        if self is NO_DRAFT and drawn is not None:
+        if not self.token_ids and not self.excluded and drawn is not None:
             return drawn
         if drawn is None:
             reason: FinishReason = self.ends or "length"
@@ -75,27 +78,29 @@ class DrawTree:
         self._root = _Node()
         self._left = max_tokens
 
-    def draft(self, prefix: Sequence[int], length: int, seed: int) -> Draft:
-        """The beginning of a new draw of at most ``length`` tokens after ``prefix``, chosen by ``seed``."""
+    def draft(self, prefix: Sequence[int], length: int, seed: int, code: float | None = None) -> Draft:
+        """The beginning of a new draw of at most ``length`` tokens after ``prefix``, chosen by ``code`` for as long as
+        it has bits, and by ``seed``."""
         node = self._find(prefix)
         if node is None or not node.after:
-            return NO_DRAFT
-        rng = random.Random(seed)
+            return NO_DRAFT if code is None else Draft(code=code)
+        uniforms = Uniforms(code, random.Random(seed).random)
         token_ids: list[int] = []
         logprobs: list[float] = []
         log_q: list[float] = []
         while node.after and len(token_ids) < length:
             known = {token: math.exp(child.log_q) for token, child in node.after.items() if child.log_q is not None}
-            chosen = _choose(known, rng.random())
+            chosen = _choose(known, uniforms)
             if chosen is None:
-                mass = math.fsum(known.values())
-                return Draft(tuple(token_ids), tuple(logprobs), tuple(log_q), tuple(known), mass)
+                drafted = tuple(token_ids), tuple(logprobs), tuple(log_q)
+                return Draft(*drafted, tuple(known), math.fsum(known.values()), code=uniforms.code)
             node = node.after[chosen]
             token_ids.append(chosen)
             logprobs.append(node.logprob)
             log_q.append(node.log_q or 0.0)
         complete = node.ends is not None or len(token_ids) == length
-        return Draft(tuple(token_ids), tuple(logprobs), tuple(log_q), ends=node.ends, complete=complete)
+        drafted = tuple(token_ids), tuple(logprobs), tuple(log_q)
+        return Draft(*drafted, ends=node.ends, complete=complete, code=uniforms.code)
 
     def _find(self, prefix: Sequence[int]) -> _Node | None:
         node: _Node | None = self._root
@@ -121,11 +126,13 @@ class DrawTree:
             node.ends = drawn.finish_reason
 
 
-def _choose(known: Mapping[int, float], uniform: float) -> int | None:
+def _choose(known: Mapping[int, float], uniforms: Uniforms) -> int | None:
     """Each known next token with its probability q, None with what is left."""
-    mass = 0.0
+    uniform, mass = uniforms.next(), 0.0
     for token, q in known.items():
-        mass += q
-        if uniform < mass:
+        if uniform < mass + q:
+            uniforms.chose(mass, q)
             return token
+        mass += q
+    uniforms.chose(mass, 1.0 - mass)
     return None

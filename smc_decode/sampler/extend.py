@@ -101,8 +101,7 @@ async def draw(context: RunContext, requests: Sequence[DrawRequest]) -> tuple[di
     """
     if not requests:
         return {}, None
-    requests, shortened = context.within_budget(requests)
-    cut: StopCause | None = "max_total_tokens" if shortened else None
+    requests, cut = context.within_budget(requests)
     done: dict[int, Trajectory] = {}
     try:
         async with context.budget.limit():

@@ -15,6 +15,7 @@ from smc_decode.config import Lookahead
 from smc_decode.engines.base import LiveSequence
 from smc_decode.events import RolledOut
 from smc_decode.laws.lookahead import agree, choose_rollouts, log_lookahead, log_rollout_value
+from smc_decode.result import StopCause
 from smc_decode.sampler.budget import BudgetSpent
 from smc_decode.sampler.context import RunContext
 from smc_decode.sampler.extend import as_it_is
@@ -31,7 +32,7 @@ class Rollouts:
         self._context = context
         self._look: Lookahead = context.config.lookahead
         self.floor = Floor(self._look.floor, context.log_scale, fixed_in_block=bool(context.config.rejuvenation.steps))
-        self.shortened = False
+        self.shortened: StopCause | None = None
 
     @property
     def always_drawn(self) -> int:
@@ -122,8 +123,8 @@ class Rollouts:
             requests.append(DrawRequest(trajectory, fork, end, context.noise.seed(slot), temperature))
         if not requests:
             return []
-        fitting, shortened = context.within_budget(requests)
-        self.shortened |= shortened
+        fitting, cause = context.within_budget(requests)
+        self.shortened = self.shortened or cause
         drawn = await context.proposal.extend(fitting, account="rollout", arrived=context.scorer.arrived)
         scored = await context.scorer.score(drawn)
         return [(trajectory, request.sequence) for trajectory, request in zip(scored, requests, strict=True)]
@@ -175,7 +176,7 @@ class Rollouts:
         if self._context.config.rejuvenation.steps and self.floor.adaptive:
             return "the lookahead floor's scale followed the run while particles moved (the potential declares none)"
         if self.shortened:
-            return "max_total_tokens shortened rollouts"
+            return f"{self.shortened} shortened rollouts"
         if not self._look.floor:
             return "lookahead.floor is 0: a particle whose rollouts all fail is lost, and E[Z^] < Z"
         return None

@@ -59,7 +59,7 @@ class Harvest:
     @property
     def cut_short(self) -> bool:
         """Whether a budget ended the run."""
-        return self.stopped in ("max_total_tokens", "deadline")
+        return self.stopped in ("max_total_tokens", "max_total_rows", "deadline")
 
     def moved(self, event: Event | None) -> Harvest:
         """The same, with the moves that ``event`` tells of."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from smc_decode.engines.base import (
     FinishReason,
     LiveSequence,
 )
+from smc_decode.laws.codes import lattice
 from smc_decode.laws.targets import matched_log_z
 from smc_decode.result import Usage
 from smc_decode.sampler.draw_tree import NO_DRAFT, Draft, DrawTree
@@ -111,7 +113,8 @@ class Proposal:
             if arrived is not None:
                 arrived(index, trajectory)
 
-        drafts = [self._draft(request) for request in requests]
+        codes = self._codes(requests)
+        drafts = [self._draft(request, code) for request, code in zip(requests, codes, strict=True)]
         for index, draft in enumerate(drafts):
             if draft.complete:
                 await put(index, draft.continued(None))
@@ -139,6 +142,7 @@ class Proposal:
 
     def _pay(self, account: Account, continuation: Continuation) -> None:
         setattr(self._usage, account, getattr(self._usage, account) + len(continuation.token_ids))
+        self._usage.computed_rows += _computed(continuation)
         self._usage.prompt_cached += continuation.prompt_cached
         self._usage.prompt_computed += continuation.prompt_computed
 
@@ -150,12 +154,29 @@ class Proposal:
             if self._target.matches(requests[index].temperature):
                 self._tree.add(requests[index].trajectory.token_ids, drawn[index])
 
-    def _draft(self, request: DrawRequest) -> Draft:
+    def _codes(self, requests: Sequence[DrawRequest]) -> list[float | None]:
+        """Codes that spread the draws from each prefix evenly, where draws are systematic and there are several."""
+        codes: list[float | None] = [None] * len(requests)
+        if self._config.proposal_draws == "independent" or not self._engine.info.codes:
+            return codes
+        alike: dict[tuple[tuple[int, ...], float], list[int]] = {}
+        for index, request in enumerate(requests):
+            if request.temperature > 0:
+                alike.setdefault((request.trajectory.token_ids, request.temperature), []).append(index)
+        for indices in alike.values():
+            if len(indices) > 1:
+                # Of a stream of its own: the first draw's seed gives its later tokens too.
+                shift = random.Random(f"lattice {requests[indices[0]].seed}").random()
+                for index, code in zip(indices, lattice(shift, len(indices)), strict=True):
+                    codes[index] = code
+        return codes
+
+    def _draft(self, request: DrawRequest, code: float | None) -> Draft:
         """The draw's beginning, as far as earlier draws decide it; its sequence then has it already."""
         if self._tree is None or not self._target.matches(request.temperature):
-            return NO_DRAFT
+            return NO_DRAFT if code is None else Draft(code=code)
         length = request.end - len(request.trajectory)
-        draft = self._tree.draft(request.trajectory.token_ids, length, request.seed)
+        draft = self._tree.draft(request.trajectory.token_ids, length, request.seed, code)
         request.sequence.token_ids.extend(draft.token_ids)
         self._usage.drafted += len(draft.token_ids)
         return draft
@@ -175,6 +196,7 @@ class Proposal:
             stop_token_ids=config.stop_token_ids,
             shaping=self._shaping,
             excluded=draft.excluded,
+            code=draft.code,
         )
 
     def _grown(self, request: DrawRequest, drawn: Continuation) -> Trajectory:
@@ -205,3 +227,7 @@ class Proposal:
         keep = {id(sequence) for sequence in kept}
         for key in [key for key in self._live if key not in keep]:
             await self._engine.close(self._live.pop(key))
+
+
+def _computed(continuation: Continuation) -> int:
+    return len(continuation.token_ids) if continuation.computed is None else continuation.computed

@@ -42,13 +42,14 @@ _PING_SECONDS = 60.0
 @dataclass(slots=True)
 class Counters:
     """What was asked of vLLM since the start. ``tokens_sent``: of re-submitted prefixes, of which ``tokens_cached``
-    came from the prefix cache."""
+    came from the prefix cache; ``rows_computed``: forward rows for ``tokens_drawn``."""
 
     calls: int = 0
     requests: int = 0
     tokens_sent: int = 0
     tokens_cached: int = 0
     tokens_drawn: int = 0
+    rows_computed: int = 0
     aborted: int = 0
 
 
@@ -72,6 +73,7 @@ class VLLMEngine(BaseEngine):
             cache_block_size=ready.block_size,
             exact_log_z=ready.exact_sampler,
             excludes=ready.exact_sampler,
+            codes=ready.exact_sampler,
             shapes=shapes(ready.exact_sampler),
             scores=True,
             labels=ready.exact_sampler,
@@ -130,7 +132,8 @@ class VLLMEngine(BaseEngine):
 
     async def extend(self, requests: Sequence[Extend]) -> AsyncGenerator[tuple[int, Continuation], None]:
         check_requests(self._info, requests)
-        sent = [generate(self._info, self._process.next_id(), request) for request in requests]
+        call = self._process.next_id()
+        sent = [generate(self._info, self._process.next_id(), request, call) for request in requests]
         if not sent:
             return
         index = {each.id: i for i, each in enumerate(sent)}
@@ -150,6 +153,7 @@ class VLLMEngine(BaseEngine):
                     requests[i].sequence.token_ids.extend(drawn.token_ids)
                     counters.tokens_cached += reply.cached
                     counters.tokens_drawn += len(reply.token_ids)
+                    counters.rows_computed += reply.rows
                     yield i, drawn
         finally:
             counters.aborted += len(pending)

@@ -15,6 +15,8 @@ class Generate:
     ``columns`` names what is told of each drawn token besides log p: ``q`` (log q), ``z`` (log z for ``alpha``).
     ``labels``: instead, the log p of these tokens at the next position. ``generated`` of the prompt's tokens are
     the answer's: penalties and grammars go on from there, and ``shaping.min_tokens`` counts from there on.
+    ``code``: see :class:`~smc_decode.engines.protocol.Extend`. ``call``: the same for requests that one caller sent
+    together.
     """
 
     id: int
@@ -30,6 +32,8 @@ class Generate:
     shaping: Shaping = NO_SHAPING
     generated: int = 0
     excluded: list[int] = field(default_factory=list)
+    code: float | None = None
+    call: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +87,19 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class Generated:
-    """``values`` has a list for log p and one for each of the request's columns or labels."""
+    """``values`` has a list for log p and one for each of the request's columns or labels.
+
+    ``computed``: of the tokens, those whose row no earlier request of the same call shared; ``rows``: those whose row
+    no other request shared before it, so that over all requests these are the rows that the engine computed.
+    """
 
     id: int
     token_ids: list[int]
     values: list[list[float]]
     stopped: bool
     cached: int
+    computed: int
+    rows: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +156,7 @@ class Ready:
     eos_token_ids: tuple[int, ...]
     vllm_version: str
     exact_sampler: bool
+    merges: bool
     cache_tokens: int
     seconds: dict[str, float]
 

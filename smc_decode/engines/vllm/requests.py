@@ -23,7 +23,7 @@ def shapes(exact: bool) -> frozenset[str]:
     return frozenset(SHAPING_FIELDS) if exact else frozenset(SHAPING_FIELDS) - own
 
 
-def generate(info: EngineInfo, identity: int, request: Extend) -> Generate:
+def generate(info: EngineInfo, identity: int, request: Extend, call: int) -> Generate:
     """The request, which ``check_requests`` has passed. Raises EngineRequestError."""
     sequence, shaping = request.sequence, request.shaping
     if request.temperature != 0 and not MIN_TEMPERATURE <= request.temperature <= MAX_TEMPERATURE:
@@ -49,6 +49,8 @@ def generate(info: EngineInfo, identity: int, request: Extend) -> Generate:
         shaping=shaping if shaping is NO_SHAPING else _as_asked(info, request),
         generated=len(sequence.token_ids),
         excluded=list(request.excluded),
+        code=request.code if request.temperature > 0 else None,
+        call=call,
     )
 
 
@@ -115,6 +117,7 @@ def continuation(info: EngineInfo, request: Extend, sent: Generate, reply: Gener
         finish_reason=_finish_reason(info, request, reply),
         prompt_cached=reply.cached,
         prompt_computed=len(sent.prompt) - reply.cached,
+        computed=reply.computed,
     )
 
 

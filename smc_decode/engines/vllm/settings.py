@@ -53,6 +53,8 @@ class VLLMSettings:
         log_level: of vLLM's own messages, which go to a file that is quoted when the engine fails.
         partial_hits: adopt cache blocks of which only the first tokens agree, so that a sequence that is submitted
             again computes one token; where the engine's cache is of the kind for it, and after a check at the start.
+        merge: sequences that agree so far share a row of the batch until they part; where partial hits work, and after
+            a check at the start.
         any_version: start a vLLM that the hooks were not checked with (see ``vllm.versions``) rather than refuse it.
         pooling_task: load a reward model rather than a generator.
         pooling_step_token_id: the token whose positions a process reward model scores (its own default if None).
@@ -76,6 +78,7 @@ class VLLMSettings:
     metrics: bool = False
     log_level: str = "WARNING"
     partial_hits: bool = True
+    merge: bool = True
     any_version: bool = False
     pooling_task: PoolingTask | None = None
     pooling_step_token_id: int | None = None

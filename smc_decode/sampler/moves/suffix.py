@@ -9,7 +9,6 @@ import numpy as np
 
 from smc_decode.events import Rejuvenated
 from smc_decode.laws.metropolis import accepts, draw_cut, is_low_reward_duplicate, log_acceptance
-from smc_decode.sampler.budget import BudgetSpent
 from smc_decode.sampler.context import RunContext
 from smc_decode.sampler.lookahead import Rollouts
 from smc_decode.sampler.proposal import DrawRequest
@@ -82,8 +81,7 @@ class SuffixMove:
         """Each mover's new trajectory with its L^, drawn afresh."""
         context, end = self._context, self._context.end_of(state.block)
         cuts = [draw_cut(len(state.particles[i].trajectory), context.noise.streams[i]) for i in movers]
-        if not context.budget.allows(sum(end - cut for cut in cuts)):
-            raise BudgetSpent("max_total_tokens")
+        context.budget.check(sum(end - cut for cut in cuts))
         requests = []
         temperature = context.target.temperature(state.level)
         for i, cut in zip(movers, cuts, strict=True):

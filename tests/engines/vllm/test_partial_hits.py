@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from smc_decode.engines.vllm.inside.partial_hits import LIMIT, Entry, PartialBlocks, PartialHits
+from smc_decode.engines.vllm.inside.partial_hits import LIMIT, SOURCE, Entry, PartialBlocks, PartialHits
 
 SIZE = 4
 
@@ -79,16 +79,19 @@ class Simulation:
         self.manager = KVCacheManager(config, 64, scheduler_block_size=SIZE, hash_block_size=SIZE)
         init_none_hash(sha256)
         self._hasher = get_request_block_hasher(SIZE, sha256)
-        self.hits = PartialHits(self.manager)
+        self.running: dict[str, Any] = {}
+        self.hits = PartialHits(self.manager, self.running)
         self.memory: dict[tuple[int, int], tuple[int, ...]] = {}
         self._count = 0
 
-    def request(self, prompt: list[int], limit: int | None = None) -> Any:
+    def request(self, prompt: list[int], limit: int | None = None, source: Any = None) -> Any:
         from vllm import SamplingParams
         from vllm.v1.request import Request
 
         self._count += 1
-        parameters = SamplingParams(max_tokens=32, extra_args=None if limit is None else {LIMIT: limit})
+        arguments = {} if limit is None else {LIMIT: limit}
+        arguments |= {} if source is None else {SOURCE: source.request_id}
+        parameters = SamplingParams(max_tokens=32, extra_args=arguments or None)
         return Request(f"r{self._count}", prompt, parameters, None, block_hasher=self._hasher)
 
     def admit(self, request: Any) -> int | None:
@@ -100,6 +103,7 @@ class Simulation:
         self._copy()
         self._check(request, cached)
         request.num_computed_tokens = cached
+        self.running[request.request_id] = request
         self._compute(request)
         return cached
 
@@ -113,6 +117,7 @@ class Simulation:
         return True
 
     def end(self, request: Any) -> None:
+        self.running.pop(request.request_id, None)
         self.manager.free(request)
 
     def _copy(self) -> None:
@@ -178,6 +183,31 @@ def test_a_request_can_limit_what_it_takes_from_the_cache() -> None:
 
 @needs_vllm
 @pytest.mark.vllm
+def test_a_request_that_departs_from_a_running_one_computes_one_token_and_leaves_it_as_it_is() -> None:
+    simulation = Simulation(64)
+    running = drawn(simulation, [1, 2, 3, 4, 5], [])
+    for token in range(6, 20):
+        leaving = simulation.request([*running.all_token_ids, 99], source=running)
+        assert simulation.admit(leaving) == running.num_tokens
+        simulation.decode(leaving, 98)
+        simulation.decode(running, token)
+    assert simulation.admit(simulation.request([*running.all_token_ids, 7])) == running.num_tokens // SIZE * SIZE
+
+
+@needs_vllm
+@pytest.mark.vllm
+def test_a_source_that_has_ended_or_has_other_tokens_is_not_believed() -> None:
+    simulation = Simulation(64)
+    running = drawn(simulation, [1, 2, 3, 4, 5], [6, 7])
+    assert simulation.admit(simulation.request([1, 2, 3, 4, 9, 9, 9, 9], source=running)) == 4
+    longer = [*running.all_token_ids, 8, 8]
+    assert simulation.admit(simulation.request(longer, source=running)) == 4
+    simulation.end(running)
+    assert simulation.admit(simulation.request([*running.all_token_ids, 9], source=running)) == 7
+
+
+@needs_vllm
+@pytest.mark.vllm
 def test_vllms_own_methods_come_back() -> None:
     simulation = Simulation(64)
     simulation.hits.remove()
@@ -207,7 +237,10 @@ def test_whatever_is_evicted_or_aborted_nobody_looks_back_at_other_tokens(seed: 
         else:
             start = rng.choice(known[-8:])
             prompt = [*start[: rng.randrange(1, len(start) + 1)], rng.randrange(3)]
-            request = simulation.request(prompt)
+            source = rng.choice(running) if running and rng.random() < 0.5 else None
+            if source is not None and rng.random() < 0.8:
+                prompt = [*source.all_token_ids, rng.randrange(3)]
+            request = simulation.request(prompt, source=source)
             cached = simulation.admit(request)
             if cached is not None:
                 hits += cached % SIZE > 0

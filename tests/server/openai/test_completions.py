@@ -34,6 +34,7 @@ async def test_an_answer_has_the_shape_of_openais(client: Client) -> None:
         "mh",
         "reused",
         "drafted",
+        "computed_rows",
         "prompt_computed",
         "prompt_cached",
         "reward_calls",

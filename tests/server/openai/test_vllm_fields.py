@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -166,6 +167,13 @@ async def test_log_probabilities_that_particles_carry_are_not_computed_again(mak
     smc = {"preset": "power-smc", "n_particles": 2}  # whose weights need log p
     body = chat(logprobs=True, smc=smc)
     carried = (await client.post("/v1/chat/completions", json=body)).json()["choices"][0]["logprobs"]["content"]
+    streaming = chat(logprobs=True, smc=smc | {"block_size": 2, "n_particles": 1})
+    *streamed, _ = await events(client, "/v1/chat/completions", streaming)
+    parts = [
+        choice["logprobs"]["content"] for chunk in streamed for choice in chunk["choices"] if choice.get("logprobs")
+    ]
+    assert len(parts) > 1
+    assert all(math.isfinite(each["logprob"]) for part in parts for each in part)
     assert asked == []
     again = (await client.post("/v1/chat/completions", json={**body, "top_logprobs": 1})).json()
     assert asked

@@ -14,13 +14,15 @@ from __future__ import annotations
 
 import itertools
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 _MAX_ENTRIES = 4096
 LIMIT = "smc_cache_limit"
 """The key of ``SamplingParams.extra_args`` for the most tokens that a request takes from the cache."""
+SOURCE = "smc_cache_source"
+"""The key for a request that still runs and whose tokens the request's prompt begins with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +92,14 @@ def _starts(parent: bytes, tokens: Sequence[int]) -> Iterator[int]:
 
 
 class PartialHits:
-    """vLLM's KV cache manager with hits that end within a block: replaces two of one instance's methods."""
+    """vLLM's KV cache manager with hits that end within a block: replaces two of one instance's methods.
 
-    def __init__(self, manager: Any) -> None:
+    ``requests``: the scheduler's, by id.
+    """
+
+    def __init__(self, manager: Any, requests: Mapping[str, Any] | None = None) -> None:
         self._manager = manager
+        self._requests: Mapping[str | None, Any] = {} if requests is None else requests  # type: ignore[assignment]
         self._pool = manager.block_pool
         self._blocks = manager.coordinator.single_type_managers[0].req_to_blocks
         self._size: int = manager.coordinator.block_size
@@ -114,6 +120,9 @@ class PartialHits:
         tokens = request.all_token_ids
         # The last token is computed in any case: its logits are wanted.
         limit = min(_limit(request), len(tokens) - 1)
+        running = self._running(request, limit)
+        if running is not None:
+            return self._manager.create_kv_cache_blocks((running,)), limit, boundary
         whole = min(computed, limit) // self._size
         hit, computed = list(blocks.blocks[0][:whole]), whole * self._size
         found = self._known.longest(_parent(request, whole), tokens[computed : min(computed + self._size, limit)])
@@ -122,6 +131,17 @@ class PartialHits:
             hit.append(entry.block)
             computed += length
         return self._manager.create_kv_cache_blocks((hit,)), computed, boundary
+
+    def _running(self, request: Any, limit: int) -> list[Any] | None:
+        """The blocks of the request that this one departs from, if it still has them: the last may be half full."""
+        source = self._requests.get(_argument(request, SOURCE))
+        if source is None or source.num_computed_tokens < limit:
+            return None
+        blocks = self._blocks.get(source.request_id, ())[: -(-limit // self._size)]
+        agree = len(blocks) * self._size >= limit and not any(block.is_null for block in blocks)
+        if not agree or source.all_token_ids[:limit] != request.all_token_ids[:limit]:
+            return None
+        return list(blocks)
 
     def free(self, request: Any) -> None:
         """Remember what the request's blocks hold, from the end of its prompt on, then free them."""
@@ -148,9 +168,12 @@ class PartialHits:
 
 
 def _limit(request: Any) -> int:
-    arguments = getattr(request.sampling_params, "extra_args", None) or {}
-    limit: int = arguments.get(LIMIT, request.num_tokens)
-    return limit
+    limit: int | None = _argument(request, LIMIT)
+    return request.num_tokens if limit is None else limit
+
+
+def _argument(request: Any, key: str) -> Any:
+    return (getattr(request.sampling_params, "extra_args", None) or {}).get(key)
 
 
 def _parent(request: Any, index: int) -> bytes:
@@ -178,4 +201,4 @@ def install_partial_hits(scheduler: Any) -> PartialHits | None:
     needed = ("_partial_hit_reqs", "_apply_cow", "_has_partial_local_hit", "take_pending_cow_copies", "req_to_blocks")
     if type(group) is not FullAttentionManager or not all(hasattr(group, name) for name in needed):
         return None
-    return PartialHits(manager)
+    return PartialHits(manager, scheduler.requests)

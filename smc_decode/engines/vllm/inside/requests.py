@@ -7,7 +7,9 @@ from typing import Any
 from vllm.pooling_params import PoolingParams
 from vllm.sampling_params import RequestOutputKind, SamplingParams
 
-from smc_decode.engines.vllm.inside.partial_hits import LIMIT
+from smc_decode.engines.vllm.inside.merging import Row
+from smc_decode.engines.vllm.inside.partial_hits import LIMIT, SOURCE
+from smc_decode.engines.vllm.inside.sampler import ARGUMENT
 from smc_decode.engines.vllm.messages import Generate, Generated, Pool, Pooled, Reply, Request, Score, Scored
 
 
@@ -48,6 +50,23 @@ def _generate_parameters(request: Generate, weighs: bool) -> SamplingParams:
     return params
 
 
+def row_parameters(row: Row, source: str | None) -> SamplingParams:
+    """For a row of several sequences. ``source``: vLLM's id of the request whose cache blocks it adopts.
+
+    Its members get what they asked for from the sampler, so vLLM has nothing to tell; but it works log p out only for
+    requests that ask.
+    """
+    params = _generate_parameters(row.request(), weighs=True)
+    arguments = params.extra_args.setdefault(ARGUMENT, {})
+    arguments["row"] = row
+    arguments["greedy"] = row.law.temperature == 0
+    if params.logprobs is not None:
+        params.logprobs = 0
+    if source is not None:
+        params.extra_args[SOURCE] = source
+    return params
+
+
 def _score_parameters(request: Score, partial_hits: bool) -> SamplingParams:
     params = SamplingParams(
         max_tokens=1,
@@ -85,7 +104,7 @@ def _wanted(request: Generate) -> dict[str, Any]:
         wanted |= {"shaping": shaping, "generated": request.generated}
     if request.excluded:
         wanted["excluded"] = request.excluded
-    return {"smc": wanted} if wanted else {}
+    return {ARGUMENT: wanted} if wanted else {}
 
 
 def reply(request: Request, output: Any) -> Reply:
@@ -101,6 +120,8 @@ def reply(request: Request, output: Any) -> Reply:
         values=_columns(completion.logprobs, request),
         stopped=completion.finish_reason == "stop",
         cached=output.num_cached_tokens or 0,
+        computed=len(completion.token_ids),
+        rows=len(completion.token_ids),
     )
 
 

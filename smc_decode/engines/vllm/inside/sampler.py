@@ -6,15 +6,13 @@ below is vLLM's own with one more look at the logits that it draws from, so q is
 keeps, penalties and masks included. A request says in ``extra_args`` what it wants; answers come in the columns of its
 log-probabilities after the first.
 
-A draw's noise depends on its seed and its position alone, whatever vLLM does in between (chunked prefill, preemption):
-vLLM's own generators count steps, and on a CPU a seeded request whose prefill is chunked brings its engine down.
-
 Written for the V1 model runner of vLLM 0.32. ``inside.worker`` checks at start-up that the answers are consistent.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -26,6 +24,7 @@ from vllm.v1.sample.metadata import SamplingMetadata
 from vllm.v1.sample.sampler import Sampler
 
 from smc_decode.engines.vllm.inside.grammar import GrammarMask, grammar_compiler
+from smc_decode.engines.vllm.inside.merging import Row
 from smc_decode.shaping import NO_SHAPING, Shaping
 
 _GREEDY = 1e-5
@@ -39,7 +38,7 @@ class Wanted:
 
     ``columns``: of the answers, in order: ``q``, ``z``. ``labels``: log p of these tokens instead. ``excluded``: the
     first token is none of these. ``shaping``: of it the penalties and the grammar, over the last ``generated`` tokens
-    of the prompt too.
+    of the prompt too. ``row``: the sequences that it stands for, which get the answers.
     """
 
     seed: int | None = None
@@ -51,6 +50,20 @@ class Wanted:
     generated: int = 0
     shaping: Shaping = NO_SHAPING
     excluded: list[int] | None = None
+    row: Row | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SharedRow:
+    """A row of the batch that is several sequences, at the position that it draws."""
+
+    row: Row
+    wanted: Wanted
+    position: int
+
+    @property
+    def greedy(self) -> bool:
+        return self.wanted.greedy
 
 
 class Penalties:
@@ -96,7 +109,6 @@ class _Row:
     wanted: Wanted
     length: int
     output: list[int]
-    generator: torch.Generator | None
     penalties: Penalties | None
     grammar: GrammarMask | None
 
@@ -129,8 +141,7 @@ class Rows(LogitsProcessor):  # type: ignore[misc]
         if wanted.shaping.grammar is not None:
             answer = ids[len(ids) - wanted.generated :]
             grammar = self._grammars.mask(wanted.shaping.grammar, answer, output)
-        generator = None if wanted.seed is None else torch.Generator(device=self._device)
-        return _Row(wanted, len(ids), output, generator, penalties, grammar)
+        return _Row(wanted, len(ids), output, penalties, grammar)
 
     def apply(self, logits: torch.Tensor) -> torch.Tensor:
         for index, row in self._rows.items():
@@ -142,31 +153,27 @@ class Rows(LogitsProcessor):  # type: ignore[misc]
                 logits[index, row.wanted.excluded] = -torch.inf
         return logits
 
-    def generators(self, batch_size: int) -> dict[int, torch.Generator]:
-        """The source of noise of each seeded row of a batch, at the position that it draws."""
-        seeded = {}
+    def seeded(self, batch_size: int) -> Iterator[tuple[int, int, int]]:
+        """(index, seed, position that it draws) of each row of a batch with noise of its own."""
         for index, row in self._rows.items():
-            if index < batch_size and row.generator is not None and row.wanted.seed is not None:
-                row.generator.manual_seed(mixed(row.wanted.seed, row.length + len(row.output)))
-                seeded[index] = row.generator
-        return seeded
+            if index < batch_size and row.wanted.seed is not None:
+                yield index, row.wanted.seed, row.length + len(row.output)
+
+    def shared(self, batch_size: int) -> dict[int, SharedRow]:
+        """The rows of a batch that are several sequences."""
+        return {
+            index: SharedRow(row.wanted.row, row.wanted, row.length + len(row.output))
+            for index, row in self._rows.items()
+            if index < batch_size and row.wanted.row is not None
+        }
 
     def wanted(self, batch_size: int) -> dict[int, Wanted]:
         """What the rows of a batch want, where they want anything told."""
         return {
             index: row.wanted
             for index, row in self._rows.items()
-            if index < batch_size and (row.wanted.columns or row.wanted.labels)
+            if index < batch_size and row.wanted.row is None and (row.wanted.columns or row.wanted.labels)
         }
-
-
-def mixed(seed: int, position: int) -> int:
-    """A 63-bit seed for one position of a sequence (SplitMix64: Steele, Lea and Flood 2014)."""
-    mask = (1 << 64) - 1
-    z = (seed + (position + 1) * 0x9E3779B97F4A7C15) & mask
-    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & mask
-    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & mask
-    return (z ^ (z >> 31)) >> 1
 
 
 def rows_of(metadata: SamplingMetadata) -> Rows | None:
@@ -188,8 +195,6 @@ class WeighingSampler(Sampler):  # type: ignore[misc]
     ) -> SamplerOutput:
         rows = rows_of(sampling_metadata)
         self._wanted = {} if rows is None else rows.wanted(logits.shape[0])
-        if rows is not None:
-            sampling_metadata = replace(sampling_metadata, generators=rows.generators(logits.shape[0]))
         try:
             return super().forward(logits, sampling_metadata, predict_bonus_token, logprobs_mode_override)
         finally:
@@ -267,7 +272,9 @@ class SamplerExtension:
         old: Any = getattr(runner, "sampler", None)
         if type(old) is not Sampler:
             return False
-        runner.sampler = WeighingSampler(old.logprobs_mode, old.use_fp64_gumbel)
+        from smc_decode.engines.vllm.inside.merging_sampler import MergingSampler
+
+        runner.sampler = MergingSampler(old.logprobs_mode, old.use_fp64_gumbel)
         return True
 
     def smc_install_copies(self) -> bool:

@@ -53,5 +53,28 @@ def continues_alike(run: Run, block_size: int) -> bool:
     return True
 
 
+def merged_cases(first_id: int) -> list[Generate]:
+    """Sequences that agree at first and part later."""
+    prompt = [(13 * i) % 89 + 3 for i in range(9)]
+    return [
+        Generate(first_id - i, prompt, 6, 1.0, seed=i, logprobs=True, columns="qz", alpha=2.0, excluded=[7] * (i % 2))
+        for i in range(4)
+    ]
+
+
+def merges_alike(alone: list[Generated], together: list[Generated]) -> bool:
+    """Whether sequences that shared rows drew what they drew alone, in the same order: all but a few, which kernels for
+    other numbers of rows may turn at a near tie, and with near the same numbers for as long as they agree."""
+    agreeing = 0
+    for one, other in zip(alone, together, strict=True):
+        same = [a == b for a, b in zip(one.token_ids, other.token_ids, strict=True)]
+        until = same.index(False) if False in same else len(same)
+        agreeing += until == len(same)
+        for ours, theirs in zip(one.values, other.values, strict=True):
+            if not all(abs(a - b) < 0.5 for a, b in zip(ours[:until], theirs[:until], strict=True)):
+                return False
+    return 2 * agreeing >= len(alone)
+
+
 def _near(a: float, b: float) -> bool:
     return abs(a - b) < 1e-3 + 1e-4 * abs(b)

@@ -64,7 +64,7 @@ class ServedRows(Rows):
         labels = arguments.get(LABELS)
         if labels is not None:
             known = all(0 <= label < self._vocab_size for label in labels)
-            return _Row(Wanted(labels=labels), len(prompt or ()), output, None, None, None) if known else None
+            return _Row(Wanted(labels=labels), len(prompt or ()), output, None, None) if known else None
         if COLUMNS not in arguments:
             return None
         cut = params.top_k > 0 or params.top_p < 1 or params.min_p > 0 or params.min_tokens > 0
@@ -74,7 +74,7 @@ class ServedRows(Rows):
             truncates=cut or params.structured_outputs is not None,
             greedy=params.temperature < _GREEDY,
         )
-        return _Row(wanted, len(prompt or ()), output, None, None, None)
+        return _Row(wanted, len(prompt or ()), output, None, None)
 
 
 class ServedSampler(WeighingSampler):

@@ -22,8 +22,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from smc_decode.engines.vllm.channel import Channel
+from smc_decode.engines.vllm.inside.merging import Merging, Row
 from smc_decode.engines.vllm.inside.partial_hits import install_partial_hits
-from smc_decode.engines.vllm.inside.selfcheck import continues_alike, tells_proposals
+from smc_decode.engines.vllm.inside.selfcheck import continues_alike, merged_cases, merges_alike, tells_proposals
 from smc_decode.engines.vllm.messages import (
     Abort,
     Failed,
@@ -87,9 +88,10 @@ class Worker:
         self._channel = channel
         self._inbox = inbox
         self._requests: dict[str, Request] = {}
-        self._internal_ids: dict[int, str] = {}
+        self._internal_ids: dict[int | str, str] = {}
         self._weighs = False
         self._partial_hits = False
+        self._merging: Merging | None = None
 
     # ---- start ------------------------------------------------------------------------------------------------
 
@@ -106,7 +108,11 @@ class Worker:
 
             from smc_decode.engines.vllm.inside import arguments, requests
         self._tokens_input = tokens_input
-        self._parameters, self._reply_to = requests.parameters, requests.reply
+        self._parameters, self._row_parameters, self._reply_to = (
+            requests.parameters,
+            requests.row_parameters,
+            requests.reply,
+        )
         with _timed(seconds, "load"):
             self._engine: Any = LLMEngine.from_engine_args(arguments.engine_args(settings))
         config = self._engine.vllm_config
@@ -115,6 +121,7 @@ class Worker:
             with _timed(seconds, "check"):
                 exact = self._install_sampler()
                 self._partial_hits = settings.partial_hits and self._install_partial_hits()
+                self._merging = self._checked_merging() if settings.merge and exact and self._partial_hits else None
         # What is alive now lives for ever: the collector need not look at it again.
         gc.collect()
         gc.freeze()
@@ -126,6 +133,7 @@ class Worker:
                 eos_token_ids=arguments.eos_token_ids(config.model_config),
                 vllm_version=vllm.__version__,
                 exact_sampler=exact,
+                merges=self._merging is not None,
                 cache_tokens=(config.cache_config.num_gpu_blocks or 0) * config.cache_config.block_size,
                 seconds=seconds,
             )
@@ -159,14 +167,25 @@ class Worker:
             traceback.print_exc()
         return False
 
+    def _checked_merging(self) -> Merging | None:
+        """Rows of several sequences, where these draw what they draw alone. They need hits within a cache block, so
+        there are none with asynchronous scheduling."""
+        try:
+            alone = self._run(merged_cases(-100))
+            self._merging = Merging()
+            together = self._run(merged_cases(-200))
+            return self._merging if merges_alike(list(alone.values()), list(together.values())) else None
+        except Exception:
+            traceback.print_exc()
+            return None
+
     def _run(self, requests: list[Generate]) -> dict[int, Generated]:
-        for request in requests:
-            self._add(request)
+        """Requests to their end, without a caller."""
+        for row in [row for request in requests for row in self._add(request)]:
+            self._add_row(row)
         answers: dict[int, Generated] = {}
         while self._engine.has_unfinished_requests():
-            for reply in map(self._reply, self._engine.step()):
-                if isinstance(reply, Generated):
-                    answers[reply.id] = reply
+            answers |= {reply.id: reply for reply in self._step() if isinstance(reply, Generated)}
         return answers
 
     # ---- the loop ---------------------------------------------------------------------------------------------
@@ -183,8 +202,7 @@ class Worker:
                         return
                     self._take(message)
                     busy = engine.has_unfinished_requests()
-                replies = [self._reply(output) for output in engine.step() if output.finished]
-                done = [reply for reply in replies if reply is not None]
+                done = self._step()
                 if done:
                     self._channel.send(done)
         finally:
@@ -200,36 +218,81 @@ class Worker:
             case Measure():
                 self._channel.send([Measured(message.id, _metrics())])
             case Ping():
-                self._channel.send([Pong(message.id, self._engine.get_num_unfinished_requests())])
+                self._channel.send([Pong(message.id, self._unfinished())])
+
+    def _unfinished(self) -> int:
+        """Requests in work: of ours, or of vLLM's where it has any that are nobody's."""
+        members = 0 if self._merging is None else self._merging.members
+        vllms: int = self._engine.get_num_unfinished_requests()
+        return max(len(self._requests) + members, vllms)
 
     def _submit(self, requests: list[Request]) -> None:
         rejected: list[Reply] = []
+        rows: list[Row] = []
         for request in requests:
             try:
-                self._add(request)
+                rows += self._add(request)
             except Exception as error:
                 rejected.append(Rejected(request.id, _one_line(error)))
+        for row in rows:
+            try:
+                self._add_row(row)
+            except Exception as error:
+                rejected += [Rejected(member.request.id, _one_line(error)) for member in row.members]
         if rejected:
             self._channel.send(rejected)
 
     def _abort(self, ids: list[int]) -> None:
-        internal = [self._internal_ids.pop(i) for i in ids if i in self._internal_ids]
+        ended = [name for name in map(self._forgotten, ids) if name is not None]
+        self._end([self._internal_ids.pop(name) for name in ended if name in self._internal_ids])
+
+    def _forgotten(self, request_id: int) -> int | str | None:
+        """Under which of our names vLLM works on a request that nobody else wants either."""
+        row = None if self._merging is None else self._merging.drop(request_id)
+        self._requests.pop(str(request_id), None)
+        return request_id if row is None else row.name
+
+    def _end(self, internal: list[str]) -> None:
         if internal:
             self._engine.abort_request(internal, internal=True)
-        for name in internal:
-            self._requests.pop(name.rsplit("-", 1)[0], None)
 
-    def _add(self, request: Request) -> None:
+    def _add(self, request: Request) -> list[Row]:
+        """Take a request; the row that is to be submitted for it, if there is one."""
         if isinstance(request, Generate) and request.shaping.grammar is not None:
             from smc_decode.engines.vllm.inside.grammar import grammar_compiler
 
             # What is no grammar is refused here rather than in a step, which would end the engine.
             grammar_compiler(self._engine.vllm_config.model_config).compile(request.shaping.grammar)
+        if self._merging is not None and isinstance(request, Generate) and not request.labels:
+            row = self._merging.add(request)
+            return [] if row is None else [row]
         name = str(request.id)
         parameters = self._parameters(request, weighs=self._weighs, partial_hits=self._partial_hits)
         internal = self._engine.add_request(name, self._tokens_input(request.prompt), parameters)
         self._requests[name] = request
         self._internal_ids[request.id] = internal
+        return []
+
+    def _add_row(self, row: Row) -> None:
+        source = None if row.source is None else self._internal_ids.get(row.source.name)
+        row.source = None
+        try:
+            parameters = self._row_parameters(row, source)
+            self._internal_ids[row.name] = self._engine.add_request(
+                row.name, self._tokens_input(row.tokens), parameters
+            )
+        except BaseException:
+            if self._merging is not None:
+                self._merging.forget(row)
+            raise
+
+    def _step(self) -> list[Reply]:
+        """One step of vLLM's, and the replies that are ready after it."""
+        outputs = self._engine.step()
+        replies = [self._reply(output) for output in outputs if output.finished and output.request_id in self._requests]
+        if self._merging is not None:
+            replies += self._split(self._merging, {output.request_id: output for output in outputs})
+        return [reply for reply in replies if reply is not None]
 
     def _reply(self, output: Any) -> Reply | None:
         request = self._requests.pop(output.request_id, None)
@@ -237,6 +300,36 @@ class Worker:
             return None
         self._internal_ids.pop(request.id, None)
         return self._reply_to(request, output)
+
+    def _split(self, merging: Merging, outputs: dict[str, Any]) -> list[Reply]:
+        """What the members of each row drew: those that are done, and rows for those that leave it."""
+        done: list[Reply] = []
+        leaving: list[Row] = []
+        ended: list[str] = []
+        requests, states = (
+            self._engine.engine_core.engine_core.scheduler.requests,
+            self._engine.output_processor.request_states,
+        )
+        for row in merging.rows():
+            output = outputs.get(row.name)
+            request = requests.get(self._internal_ids[row.name])
+            drawn = request.output_token_ids if output is None else output.outputs[0].token_ids
+            if len(drawn) <= len(row.tokens) - row.began:
+                continue  # its prompt is not computed yet, or it waits
+            if row.cached is None:
+                row.cached = (states[self._internal_ids[row.name]] if output is None else output).num_cached_tokens or 0
+            split = merging.step(row, drawn[-1])
+            done += [member.reply() for member in split.done]
+            leaving += split.leaving
+            if not split.goes_on:
+                internal = self._internal_ids.pop(row.name)
+                if output is None:
+                    ended.append(internal)
+        # Before their source ends, so that its cache blocks are theirs.
+        for row in leaving:
+            self._add_row(row)
+        self._end(ended)
+        return done
 
 
 def _metrics() -> str:
