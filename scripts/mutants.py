@@ -15,24 +15,29 @@ import argparse
 import ast
 import difflib
 import gc
+import math
 import os
 import resource
 import sys
+import time
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from types import CodeType, FunctionType
 from typing import NamedTuple
 
 import hypothesis
 import pytest
+from _pytest.main import pytest_runtestloop as run_all
 from cosmic_ray.ast import ast_nodes, get_ast
 from cosmic_ray.mutating import mutate_code
 from cosmic_ray.plugins import get_operator, operator_names
 from hypothesis import Phase
 
 MOST_SURVIVORS = 0.05
-CPU_SECONDS = 60
+SECONDS = 60
+"""Of a test, for one that waits for what never comes."""
+MOST_MEMORY = 4 << 30
 ARITHMETIC = ("Add", "Sub", "Mul", "Div")
 SKIPPED = ("RemoveDecorator", "VariableReplacer", "VariableInserter", "ExceptionReplacer", "NoOp")
 
@@ -56,28 +61,36 @@ def operators() -> list[str]:
     return kept
 
 
-def annotations(source: str) -> list[tuple[tuple[int, int], tuple[int, int]]]:
-    """Where annotations are: nothing reads them."""
+def idle(source: str) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+    """Where a fault changes no result: annotations, the arguments of ``@dataclass``, and ``strict`` of a ``zip``, which
+    looks for what is never so."""
     found = []
     for node in ast.walk(ast.parse(source)):
-        for name in ("annotation", "returns"):
-            part = getattr(node, name, None)
+        parts = [getattr(node, name, None) for name in ("annotation", "returns")]
+        if isinstance(node, ast.ClassDef):
+            parts += [each for each in node.decorator_list if ast.unparse(each).startswith("dataclass")]
+        if isinstance(node, ast.keyword) and node.arg == "strict":
+            parts.append(node.value)
+        for part in parts:
             if part is not None:
                 found.append(((part.lineno, part.col_offset), (part.end_lineno, part.end_col_offset)))
     return found
 
 
 def tree_of(source: str) -> str | None:
-    """The syntax tree; None for what is no Python, as cosmic-ray's ``a == not b``."""
+    """The syntax tree; None for what is no Python, as cosmic-ray's ``a == not b``, and for ``/`` in a signature, where
+    it takes the ``*`` for a product: who names an argument goes on to do so."""
     try:
-        return ast.dump(ast.parse(source))
+        tree = ast.parse(source)
     except SyntaxError:
         return None
+    positional = any(isinstance(node, ast.arguments) and node.posonlyargs for node in ast.walk(tree))
+    return None if positional else ast.dump(tree)
 
 
 def mutants(source: str) -> Iterator[Mutant]:
     """Every fault of a module that changes its syntax tree."""
-    skipped, honest = annotations(source), tree_of(source)
+    skipped, honest = idle(source), tree_of(source)
     for name in operators():
         operator = get_operator(name)()
         places = (place for node in ast_nodes(get_ast(source)) for place in operator.mutation_positions(node))
@@ -132,20 +145,58 @@ WITHOUT = ("cacheprovider", "xdist", "unraisableexception", "threadexception", "
 """Plugins of pytest that cost more than most tests here: two of them collect all garbage at the end."""
 
 
-def passes(tests: list[str]) -> bool:
-    """Whether the tests pass in this process."""
-    options = [option for plugin in WITHOUT for option in ("-p", f"no:{plugin}")]
-    return pytest.main(["-x", "-q", "--noconftest", "--tb=no", *options, *tests]) == 0
+class Forks:
+    """Plugin of pytest: after the tests have passed, they run again in a fork for each fault of the module ``path``.
+
+    ``survived`` is told of each fault that they do not notice. ``passed``: whether they passed without one.
+    """
+
+    def __init__(self, path: str, honest: str, faults: Sequence[Mutant], survived: Callable[[Mutant], None]) -> None:
+        self._path = path
+        self._honest = honest
+        self._faults = faults
+        self._survived = survived
+        self.passed = False
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
+        """Only what the faulty code does is done anew: plugins, collection and imports are there already."""
+        before = time.process_time()
+        result = yield
+        self.passed = session.testsfailed == 0
+        if self.passed:
+            cpu_seconds = math.ceil(10 + 10 * (time.process_time() - before))
+            functions = made_by(self._path)
+            gc.freeze()  # a collection in a fork would copy every page
+            for fault in self._faults:
+                if self._survives(session, fault.source, functions, cpu_seconds):
+                    self._survived(fault)
+        return result
+
+    def _survives(self, session: pytest.Session, source: str, functions: list[FunctionType], cpu_seconds: int) -> bool:
+        """Whether the tests pass with this source. A fault that does not end within its CPU time is noticed."""
+        child = os.fork()
+        if child == 0:
+            try:
+                resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds))
+                resource.setrlimit(resource.RLIMIT_DATA, (MOST_MEMORY, MOST_MEMORY))
+                put_in(self._path, source, self._honest, functions)
+                run_all(session)
+                os._exit(int(session.testsfailed > 0))
+            finally:
+                os._exit(1)
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
-def survives(path: str, source: str, honest: str, functions: list[FunctionType], tests: list[str]) -> bool:
-    """Whether the tests pass with this source. A fault that does not end within its CPU time is noticed."""
-    child = os.fork()
-    if child == 0:
-        resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
-        put_in(path, source, honest, functions)
-        os._exit(int(not passes(tests)))
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+def tried(
+    path: str, honest: str, faults: Sequence[Mutant], tests: list[str], survived: Callable[[Mutant], None]
+) -> bool:
+    """Try the tests with each of the faults. False: they fail without any."""
+    forks = Forks(path, honest, faults, survived)
+    without = [option for plugin in WITHOUT for option in ("-p", f"no:{plugin}")]
+    quiet = ["-x", "-q", "--noconftest", "--tb=no", f"--timeout={SECONDS}", "-W", "ignore::pytest.PytestWarning"]
+    pytest.main([*quiet, *without, *tests], plugins=[forks])
+    return forks.passed
 
 
 def quietly() -> Callable[..., None]:
@@ -176,17 +227,16 @@ def main() -> int:
     tested: dict[str, list[str]] = tomllib.loads(Path("pyproject.toml").read_text())["tool"]["mutants"]["tests"]
     rows = []
     for path in arguments.modules or tested:
-        honest = Path(path).read_text()
-        faults, alive = list(mutants(honest)), []
-        if not arguments.list:
-            if not passes(tested[path]):  # which also loads for the forks what the tests need
-                sys.exit(f"{path}: its tests fail without a fault")
-            functions = made_by(path)
-            gc.freeze()  # a collection in a fork would copy every page
-            for fault in faults:
-                if survives(path, fault.source, honest, functions, tested[path]):
-                    alive.append(fault)
-                    report(f"{path}:{fault.change}")
+        honest, alive = Path(path).read_text(), list[Mutant]()
+        faults = list(mutants(honest))
+
+        def survived(fault: Mutant, path: str = path, alive: list[Mutant] = alive) -> None:
+            alive.append(fault)
+            report(f"{path}:{fault.change}")
+
+        if not arguments.list and not tried(path, honest, faults, tested[path], survived):
+            report(f"{path}: its tests fail without a fault")
+            return 1
         rows.append((path, len(faults), len(alive)))
     report("| module | mutants | survivors |", "|---|---|---|")
     report(*[f"| `{path}` | {count} | {left} |" for path, count, left in rows])

@@ -12,10 +12,11 @@ import numpy as np
 from smc_decode import AllParticlesDead, SMCConfig, sample
 from smc_decode.engines import TableEngine
 from smc_decode.potentials import FunctionPotential
+from smc_decode.sampler.context import RunContext
 from smc_decode.sampler.passes import Amend
 from tests.enumeration import Model, Tokens
 
-RUNS = 1500
+RUNS = 750
 
 
 def engine_of(model: Model) -> TableEngine:
@@ -37,6 +38,13 @@ def config_of(model: Model, **settings) -> SMCConfig:
         **settings,
     }
     return SMCConfig.model_validate(values)
+
+
+def context_of(model: Model, potential=None, engine: TableEngine | None = None, **settings) -> RunContext:
+    """What the parts of a run with these settings share; the model's potential if none is given."""
+    config = config_of(model, **settings)
+    potential = potential or potential_of(model)
+    return RunContext.of(engine or engine_of(model), (), potential, config, seed=0, prompt_text="")
 
 
 @dataclass(frozen=True)

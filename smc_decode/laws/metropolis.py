@@ -24,8 +24,6 @@ def log_acceptance(log_target_new: float, log_target_old: float, length_new: int
     """
     if log_target_new == -math.inf:
         return -math.inf
-    if log_target_old == -math.inf:
-        return 0.0
     forward = log_target_old - math.log(length_old)
     backward = log_target_new - math.log(length_new)
     return min(0.0, backward - forward)

@@ -15,7 +15,7 @@ class Floor:
     """
 
     def __init__(self, floor: float, log_scale: float | None, *, fixed_in_block: bool) -> None:
-        self._log_floor = math.log(floor) if floor > 0 else -math.inf
+        self._log_floor = math.log(floor) if floor else -math.inf
         self._known = log_scale is not None
         self._scale = -math.inf if log_scale is None else log_scale
         self._seen = self._scale

@@ -31,7 +31,7 @@ class Rollouts:
     def __init__(self, context: RunContext) -> None:
         self._context = context
         self._look: Lookahead = context.config.lookahead
-        self.floor = Floor(self._look.floor, context.log_scale, fixed_in_block=context.config.rejuvenation.steps > 0)
+        self.floor = Floor(self._look.floor, context.log_scale, fixed_in_block=bool(context.config.rejuvenation.steps))
         self.shortened: StopCause | None = None
 
     @property
@@ -179,7 +179,7 @@ class Rollouts:
             return "the lookahead floor's scale followed the run while particles moved (the potential declares none)"
         if self.shortened:
             return f"{self.shortened} shortened rollouts"
-        if self._look.floor == 0:
+        if not self._look.floor:
             return "lookahead.floor is 0: a particle whose rollouts all fail is lost, and E[Z^] < Z"
         return None
 
@@ -195,16 +195,16 @@ class TakeRollouts:
         """Extensions by rollouts for the particles that have some, and as they are for the others."""
         extensions = [as_it_is(particle) for particle in state.particles]
         for members in self._copies(state.particles):
-            held = state.particles[members[0]].rollouts
+            parent = state.particles[members[0]]
             # Only rollouts that are drawn in any case may be chosen: how many others there are depends on values.
-            eligible = held[: self._rollouts.always_drawn]
+            eligible = parent.rollouts[: self._rollouts.always_drawn]
             choices = choose_rollouts(
                 [rollout.log_value for rollout in eligible],
                 len(members),
                 self._context.config.lookahead.choice,
                 self._context.noise.rng,
             )
-            self._account(state, members, [eligible[choice.index] for choice in choices])
+            self._account(len(parent.trajectory), [eligible[choice.index] for choice in choices])
             for i, choice in zip(members, choices, strict=True):
                 extensions[i] = await self._taken(eligible[choice.index], choice.log_correction, end)
         return extensions
@@ -218,15 +218,14 @@ class TakeRollouts:
                 copies.setdefault(id(particle.rollouts), []).append(i)
         return list(copies.values())
 
-    def _account(self, state: State, members: Sequence[int], taken: Sequence[Rollout]) -> None:
-        """Count each rollout's tokens as reused once."""
+    def _account(self, length: int, taken: Sequence[Rollout]) -> None:
+        """Count each rollout's tokens, beyond the ``length`` that their particle has, as reused once."""
         new = {id(rollout): rollout for rollout in taken if not rollout.reused}
-        length = len(state.particles[members[0]].trajectory)
         self._context.usage.reused += sum(len(rollout.trajectory) - length for rollout in new.values())
 
     async def _taken(self, rollout: Rollout, log_correction: float, end: int) -> Extension:
         trajectory = rollout.trajectory.head(end, self._context.config.block_size)
-        carried = (replace(rollout, reused=True),) if len(trajectory) < len(rollout.trajectory) else ()
+        carried = () if trajectory is rollout.trajectory else (replace(rollout, reused=True),)
         sequence = await self._context.proposal.fork(rollout.sequence, len(trajectory))
         return Extension(trajectory, sequence, carried, log_correction)
 

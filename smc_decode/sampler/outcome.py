@@ -149,7 +149,7 @@ def _inexact(parts: Parts, harvest: Harvest) -> Iterator[str]:
             yield part.inexact
     if harvest.cut_short:
         yield f"{harvest.stopped} ended the run: what is there is the best current estimate"
-    if config.temperature == 0.0:
+    if not config.temperature:
         yield "proposal_temperature 0 is greedy decoding, not a draw"
     if config.n_sweeps > 1 and config.selection != "sample":
         yield f"selection {config.selection!r} looks at the particles of all sweeps: consistent in N, not proper"

@@ -136,8 +136,8 @@ class Schedule:
         """One step of particle Gibbs: a path drawn from the population is the reference of a conditional pass."""
         log_z = harvest.log_z
         weights = normalise([particle.log_weight for particle in harvest.population])
-        drawn = multinomial(weights, 1, self._parts.context.noise.rng).ancestors
-        reference = harvest.population[int(drawn[0])]
+        [drawn] = multinomial(weights, 1, self._parts.context.noise.rng).ancestors.tolist()
+        reference = harvest.population[drawn]
         algorithm = self._parts.conditional([self._root, reference.sequence], reference)
         async with aclosing(self._steps(harvest, algorithm, self._config.n_particles, 1.0)) as steps:
             async for harvest, event in steps:

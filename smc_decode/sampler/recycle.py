@@ -14,6 +14,7 @@ from smc_decode.laws.recycling import log_share
 from smc_decode.laws.weights import log_sum_exp
 from smc_decode.sampler.lookahead import Rollouts
 from smc_decode.sampler.state import LiveParticle, Pool, Population, State, Step
+from smc_decode.sampler.trajectory import Trajectory
 
 
 class Recycle:
@@ -25,7 +26,7 @@ class Recycle:
         self._n_blocks = n_blocks
         self._first = first
         # A block that is a rollout is in the pool already; moves and fresh draws bring something new.
-        self._keep_last = not rollouts.reusable or config.rejuvenation.steps > 0
+        self._keep_last = not rollouts.reusable or bool(config.rejuvenation.steps)
 
     async def __call__(self, state: State) -> Step:
         """The state with a larger pool; there is nothing to tell. Rollouts that are not complete are no answers."""
@@ -71,12 +72,11 @@ def pooled(state: State) -> Population:
         answers = list(state.pool.answers)
         if (left := 1.0 - state.pool.share) > 0.0:
             answers += [(p.trajectory, p.log_weight + math.log(left)) for p in state.particles if p.alive]
-    sequence = state.particles[0].sequence
-    merged: dict[tuple[int, ...], list[int]] = {}
-    for i, (trajectory, log_weight) in enumerate(answers):
+    sequence = next(state.sequences())  # of complete answers nobody reads it
+    merged: dict[tuple[int, ...], tuple[Trajectory, list[float]]] = {}
+    for trajectory, log_weight in answers:
         if log_weight > -math.inf:
-            merged.setdefault(trajectory.token_ids, []).append(i)
+            merged.setdefault(trajectory.token_ids, (trajectory, []))[1].append(log_weight)
     return tuple(
-        LiveParticle(answers[members[0]][0], sequence, log_sum_exp([answers[i][1] for i in members]))
-        for members in merged.values()
+        LiveParticle(trajectory, sequence, log_sum_exp(log_weights)) for trajectory, log_weights in merged.values()
     )

@@ -70,6 +70,13 @@ SETTINGS = {
     },
     "two rollouts of one particle": {"n_particles": 1, "lookahead": {"rollouts": 2}},
     "one rollout, late": {"ess_threshold": 1.0, "lookahead": {"rollouts": 1, "start": 0.6}},
+    "one rollout that is not recycled": {"ess_threshold": 1.0, "lookahead": {"rollouts": 1, "recycle": False}},
+    "passes of one particle each": {"first_pass_size": 1},
+    "passes with a rollout": {"first_pass_size": 1, "lookahead": {"rollouts": 1}},
+    "passes with a rollout that is not recycled": {
+        "first_pass_size": 1,
+        "lookahead": {"rollouts": 1, "recycle": False},
+    },
 }
 
 
@@ -83,13 +90,15 @@ async def test_the_expected_weight_of_every_sequence_is_its_gamma(name, settings
 
 AT_ONCE = 1e-12
 """A share of the posterior that some answer always has: the run ends after the first block, whatever was drawn."""
+COLD = {"rollouts": 1, "reuse": False, "temperature": 0.3}
 LOOKAHEADS = {
-    "one rollout of two particles": {"n_particles": 2, "lookahead": {"rollouts": 1, "early_stop": AT_ONCE}},
-    "two rollouts of one particle": {"n_particles": 1, "lookahead": {"rollouts": 2, "early_stop": AT_ONCE}},
-    "one rollout, not reused, cold": {
-        "n_particles": 1,
-        "lookahead": {"rollouts": 1, "reuse": False, "temperature": 0.3, "early_stop": AT_ONCE},
-    },
+    f"{name}{how}": {"n_particles": n, "lookahead": {**look, "early_stop": AT_ONCE, "recycle": recycle}}
+    for how, recycle in [("", True), (", not recycled", False)]
+    for name, n, look in [
+        ("one rollout of two particles", 2, {"rollouts": 1}),
+        ("two rollouts of one particle", 1, {"rollouts": 2}),
+        ("one rollout, not reused, cold", 1, COLD),
+    ]
 }
 
 

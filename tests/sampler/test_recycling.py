@@ -31,7 +31,7 @@ WAYS = {
 @pytest.mark.parametrize("name", ["tempered-eos-product", "powered-eos-product"])
 def test_the_pool_estimates_z_and_the_posterior(name, way):
     model = MODELS[name]
-    pooled = pool(model, runs=RUNS // 4, **WAYS[way])
+    pooled = pool(model, runs=RUNS // 2, **WAYS[way])
     assert abs(pooled.deviation) < 4
     assert pooled.distance(model.posterior) < 0.1
 
@@ -65,8 +65,8 @@ async def test_an_answer_that_only_a_rollout_found_is_not_lost_when_the_particle
 
 def test_pooling_halves_the_variance_that_a_choice_among_rollouts_adds():
     model = MODELS["tempered-eos-product"]
-    kept = pool(model, runs=RUNS // 4, lookahead={"rollouts": 4})
-    thrown_away = pool(model, runs=RUNS // 4, lookahead={"rollouts": 4, "recycle": False})
+    kept = pool(model, runs=RUNS // 2, lookahead={"rollouts": 4})
+    thrown_away = pool(model, runs=RUNS // 2, lookahead={"rollouts": 4, "recycle": False})
     assert kept.spread < 0.8 * thrown_away.spread
 
 

@@ -1,11 +1,17 @@
 """stop_at_reward: a search ends at the first complete answer that is good enough, and says that it is a search."""
 
+import math
+
 import numpy as np
 import pytest
 
 from smc_decode import SMCConfig, sample
 from smc_decode.engines import TableEngine
+from smc_decode.engines.base import LiveSequence
 from smc_decode.potentials.base import Reward, RewardPotential
+from smc_decode.sampler.state import LiveParticle, State
+from smc_decode.sampler.stops.reward import RewardReached, SetAside
+from smc_decode.sampler.trajectory import Trajectory
 
 
 class Threes:
@@ -60,3 +66,55 @@ async def test_a_reward_that_nothing_reaches_changes_nothing_but_the_claim():
     assert aimed.stopped == "complete"
     assert plain.exact
     assert not aimed.exact
+
+
+# ---- the rules by themselves --------------------------------------------------------------------------------------
+
+
+def at(reward, *, weight=1.0, finished=True, at_most=math.inf):
+    path = Trajectory((1,), finish_reason="eos" if finished else None, reward=reward, at_most=at_most)
+    return LiveParticle(path, LiveSequence([]), math.log(weight) if weight else -math.inf)
+
+
+@pytest.mark.parametrize(
+    ("particle", "reached"),
+    [
+        (at(1.0), True),
+        (at(1.5), True),
+        (at(0.5), False),
+        (at(None), False),
+        (at(1.0, weight=0.0), False),
+        (at(1.0, finished=False), False),
+    ],
+)
+async def test_a_complete_and_living_answer_of_at_least_the_reward_ends_the_pass(particle, reached):
+    state = State((particle, at(0.0, finished=False), at(0.25)))
+    after, told = await RewardReached(1.0).after(state, 0)
+    assert told is None
+    assert after.stopped == ("reward_reached" if reached else None)
+    if reached:
+        assert [each.alive for each in after.particles] == [True, False, True]
+    else:
+        assert after is state
+
+
+async def test_a_budget_that_ended_the_block_has_the_say():
+    state = State((at(1.0),), cut="deadline")
+    assert (await RewardReached(1.0).after(state, 0))[0] is state
+
+
+async def test_what_cannot_reach_the_reward_is_set_aside_and_the_pass_goes_on_without_it():
+    before, bounded = at(0.0), at(0.0, finished=False, at_most=0.5)
+    state = State((at(1.0), bounded, at(0.0, weight=0.0)), set_aside=(before,)).recorded()
+    after, _ = await SetAside(1.0).after(state, 0)
+    assert [each.alive for each in after.particles] == [True, False, False]
+    assert after.set_aside == (before, bounded)
+    assert after.stopped is None
+    assert [record.ess for record in after.history] == pytest.approx([1.0])
+
+
+async def test_with_nothing_left_the_pass_is_over_and_with_nothing_set_aside_it_is_as_it_was():
+    lost = State((at(0.0), at(0.5))).recorded()
+    assert (await SetAside(1.0).after(lost, 0))[0].stopped == "complete"
+    hopeful = State((at(1.0), at(0.0, finished=False))).recorded()
+    assert (await SetAside(1.0).after(hopeful, 0))[0] is hopeful

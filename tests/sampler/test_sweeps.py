@@ -4,8 +4,17 @@ import asyncio
 from collections import Counter
 
 from smc_decode import sample
-from tests.enumeration import MODELS
+from tests.enumeration import MODELS, Model, mod_logits, soft
 from tests.harness import config_of, engine_of, potential_of
+
+
+def rough(tokens, finished):
+    return 2.0 * soft(tokens, finished)
+
+
+# Few sequences, so that few runs show the law of an answer.
+SMALL = Model("31 sequences", mod_logits(3, -0.5), 3, 4, 2, target="powered", log_psi=rough)
+EVEN = Model("27 sequences", mod_logits(3, eos=False), 3, 3, 1, eos=None, kind="telescoping", log_psi=rough)
 
 
 def answers(model, runs, **settings):
@@ -24,18 +33,18 @@ def distance(model, counts):
 
 
 def test_sweeps_bring_the_answers_of_a_small_population_closer_to_the_posterior():
-    model = MODELS["powered-eos-product"]
-    plain = distance(model, answers(model, 1500, n_particles=3, ess_threshold=1.0))
-    swept = distance(model, answers(model, 1500, n_particles=3, ess_threshold=1.0, n_sweeps=8))
+    plain = distance(SMALL, answers(SMALL, 400, n_particles=3, ess_threshold=1.0))
+    swept = distance(SMALL, answers(SMALL, 400, n_particles=3, ess_threshold=1.0, n_sweeps=8))
     assert plain > 0.15  # self-normalised SMC at N = 3 is far off
     assert swept < 0.6 * plain
 
 
 def test_sweeps_with_lookahead_find_the_posterior_too():
-    model = MODELS["tempered-no-eos-telescoping"]
-    counts = answers(model, 1500, n_particles=4, n_sweeps=5, lookahead={"rollouts": 1})
-    # 108 sequences and 1,500 answers: exact draws alone are about 0.09 off
-    assert distance(model, counts) < 0.12
+    plain = distance(EVEN, answers(EVEN, 400, n_particles=3, ess_threshold=1.0, lookahead={"rollouts": 1}))
+    assert plain > 0.12
+    settings = {"n_particles": 3, "ess_threshold": 1.0, "n_sweeps": 6, "lookahead": {"rollouts": 1}}
+    # 400 answers: exact draws alone are about 0.05 off
+    assert distance(EVEN, answers(EVEN, 400, **settings)) < 0.08
 
 
 async def test_the_first_pass_alone_estimates_z():

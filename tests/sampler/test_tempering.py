@@ -26,6 +26,6 @@ async def test_a_bridged_run_ends_at_exactly_the_requested_target(name, bridge):
 def test_bridged_runs_still_find_the_posterior(name, bridge):
     """Bridging adapts to the population: Z^ is consistent rather than unbiased, so N is larger here."""
     model = MODELS[name]
-    pooled = pool(model, runs=300, n_particles=64, bridge={**bridge, "ess": 0.8})
+    pooled = pool(model, runs=150, n_particles=64, bridge={**bridge, "ess": 0.8})
     assert pooled.ratios.mean() == pytest.approx(1.0, abs=0.06)
     assert pooled.distance(model.posterior) < 0.06

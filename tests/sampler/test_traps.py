@@ -13,7 +13,7 @@ import pytest
 from smc_decode.laws import lookahead
 from smc_decode.sampler.extend import as_it_is
 from tests.enumeration import MODELS, Model, mod_logits
-from tests.harness import pool
+from tests.harness import RUNS, pool
 
 
 def rare_success(tokens, finished):
@@ -136,15 +136,15 @@ def fresh_surplus(algorithm):
 
 
 def test_trap_fresh_blocks_for_surplus_copies_bias_z():
-    settings = {"lookahead": {"rollouts": 1}, "ess_threshold": 1.0, "n_particles": 4}
-    assert abs(pool(RARE, runs=4000, amend=fresh_surplus, **settings).deviation) > 4
+    settings = {"lookahead": {"rollouts": 1}, "ess_threshold": 1.0, "n_particles": 8}
+    assert abs(pool(RARE, runs=FEW, amend=fresh_surplus, **settings).deviation) > 4
 
 
 def test_trap_moves_only_where_the_population_was_resampled_bias_z():
     """The trigger depends on what is moved; at N = 2 that is a fifth of Z. The schedule of ``always`` does not."""
     model = MODELS["tempered-no-eos-telescoping"]
     settings = {"n_particles": 2, "ess_threshold": 0.75}
-    adaptive = pool(model, rejuvenation={"steps": 3, "when": "resampled"}, **settings)
+    adaptive = pool(model, runs=2 * RUNS, rejuvenation={"steps": 3, "when": "resampled"}, **settings)
     scheduled = pool(model, rejuvenation={"steps": 3, "when": "always"}, **settings)
     assert adaptive.deviation > 6
     assert abs(scheduled.deviation) < 4

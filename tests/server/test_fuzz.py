@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -14,7 +15,7 @@ from server.openai.scores import ScoreBody
 from server.openai.tokens import DetokenizeBody, TokenizeBody
 from server.runs.fields import SMCFields
 from smc_decode.config import SMCConfig
-from tests.server.conftest import MakeClient, chat, completion
+from tests.server.conftest import Client, MakeClient, chat, completion
 from tests.server.toy import toy_engine
 
 JSON = st.recursive(
@@ -40,9 +41,13 @@ FUZZ = settings(
 )
 
 
-async def send(make_client: MakeClient, path: str, body: dict[str, Any]) -> None:
-    # A small model and hard limits keep honest requests cheap.
-    client = make_client(toy_engine(max_model_len=64), max_particles=8, request_timeout_s=5)
+@pytest.fixture
+def small(make_client: MakeClient) -> Client:
+    """A small model and hard limits keep honest requests cheap. One server for all that is sent: it goes on."""
+    return make_client(toy_engine(max_model_len=64), max_particles=8, request_timeout_s=5)
+
+
+async def send(client: Client, path: str, body: dict[str, Any]) -> None:
     text = json.dumps(body, ensure_ascii=True)
     reply = await client.post(path, content=text, headers={"content-type": "application/json"})
     assert reply.status_code in (200, 400, 404, 422, 504), reply.text
@@ -55,21 +60,21 @@ async def send(make_client: MakeClient, path: str, body: dict[str, Any]) -> None
 
 @FUZZ
 @given(st.dictionaries(st.sampled_from(list(CompletionBody.model_fields)), JSON, max_size=3))
-async def test_completions_with_any_values(make_client: MakeClient, fields: dict[str, Any]) -> None:
-    await send(make_client, "/v1/completions", {**completion(), **fields})
+async def test_completions_with_any_values(small: Client, fields: dict[str, Any]) -> None:
+    await send(small, "/v1/completions", {**completion(), **fields})
 
 
 @FUZZ
 @given(st.dictionaries(st.sampled_from(list(ChatBody.model_fields)), JSON, max_size=3))
-async def test_chat_with_any_values(make_client: MakeClient, fields: dict[str, Any]) -> None:
-    await send(make_client, "/v1/chat/completions", {**chat(), **fields})
+async def test_chat_with_any_values(small: Client, fields: dict[str, Any]) -> None:
+    await send(small, "/v1/chat/completions", {**chat(), **fields})
 
 
 @FUZZ
 @given(st.dictionaries(SMC, JSON, max_size=3))
-async def test_smc_with_any_values(make_client: MakeClient, fields: dict[str, Any]) -> None:
+async def test_smc_with_any_values(small: Client, fields: dict[str, Any]) -> None:
     body = completion()
-    await send(make_client, "/v1/completions", {**body, "smc": {**body["smc"], **fields}})
+    await send(small, "/v1/completions", {**body, "smc": {**body["smc"], **fields}})
 
 
 @FUZZ
@@ -96,7 +101,6 @@ async def test_responses_with_any_values(make_client: MakeClient, fields: dict[s
 
 @FUZZ
 @given(st.binary(max_size=200))
-async def test_bodies_of_any_bytes(make_client: MakeClient, body: bytes) -> None:
-    client = make_client()
-    reply = await client.post("/v1/completions", content=body, headers={"content-type": "application/json"})
+async def test_bodies_of_any_bytes(small: Client, body: bytes) -> None:
+    reply = await small.post("/v1/completions", content=body, headers={"content-type": "application/json"})
     assert reply.status_code == 400

@@ -86,7 +86,7 @@ class SuffixMove:
         return state.level
 
     def _may_move(self, particle: LiveParticle) -> bool:
-        if not particle.alive or len(particle.trajectory) == 0:
+        if not particle.alive or not particle.trajectory.token_ids:
             return False
         if self._settings.mode != "paper":
             return True

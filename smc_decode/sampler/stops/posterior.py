@@ -52,7 +52,7 @@ class PosteriorDecided:
             return None
         answers = [trajectory.token_ids for trajectory, _ in futures]
         merged = groups(answers, normalise(log_weights).tolist(), self._tokens)
-        return Posterior(block, [(answers[members[0]], mass) for mass, members in merged])
+        return Posterior(block, [(answers[first], mass) for mass, (first, *_) in merged])
 
     async def _decided(self, posterior: Posterior) -> bool:
         if self._share is None:
@@ -69,6 +69,6 @@ def take_rollouts(state: State, rollouts: Rollouts) -> State:
     if log_sum_exp([log_weight for _, log_weight in futures]) == -math.inf:
         return state
     shift = math.log(len(futures)) - math.log(len(state.particles))
-    sequence = state.particles[0].sequence
+    sequence = next(state.sequences())  # of complete answers nobody reads it
     taken = tuple(LiveParticle(trajectory, sequence, log_weight + shift) for trajectory, log_weight in futures)
     return replace(state, particles=taken)
