@@ -148,7 +148,8 @@ WITHOUT = ("cacheprovider", "xdist", "unraisableexception", "threadexception", "
 class Forks:
     """Plugin of pytest: after the tests have passed, they run again in a fork for each fault of the module ``path``.
 
-    ``survived`` is told of each fault that they do not notice. ``passed``: whether they passed without one.
+    ``survived`` is told of each fault that they do not notice. ``passed``: whether they passed without one, and again in a
+    fork: tests that fail where they run twice would notice anything.
     """
 
     def __init__(self, path: str, honest: str, faults: Sequence[Mutant], survived: Callable[[Mutant], None]) -> None:
@@ -168,6 +169,8 @@ class Forks:
             cpu_seconds = math.ceil(10 + 10 * (time.process_time() - before))
             functions = made_by(self._path)
             gc.freeze()  # a collection in a fork would copy every page
+            self.passed = self._survives(session, self._honest, functions, cpu_seconds)
+        if self.passed:
             for fault in self._faults:
                 if self._survives(session, fault.source, functions, cpu_seconds):
                     self._survived(fault)
