@@ -15,6 +15,7 @@ import argparse
 import ast
 import difflib
 import gc
+import inspect
 import math
 import os
 import resource
@@ -128,17 +129,26 @@ def made_by(path: str) -> list[FunctionType]:
     return [function for function in functions if function.__code__.co_filename == absolute]
 
 
+def once(code: CodeType) -> tuple[object, ...] | None:
+    """What a module or a class body does when it is executed, the functions in it left out; None for a function."""
+    if code.co_flags & inspect.CO_OPTIMIZED:
+        return None
+    return code.co_code, code.co_names, [each for each in code.co_consts if not isinstance(each, CodeType)]
+
+
 def put_in(path: str, source: str, honest: str, functions: list[FunctionType]) -> None:
-    """Give the faulty code to the module's functions, and run it anew where the fault is outside of them."""
+    """Give the faulty code to the module's functions, and run it anew where the fault is outside of them, and only then:
+    new classes and registries are not those that the tests hold."""
     absolute = str(Path(path).resolve())
     faulty, right = codes(source, absolute), codes(honest, absolute)
     for function in functions:
         code = function.__code__
         function.__code__ = faulty[code.co_qualname, code.co_firstlineno]
-    outside = [key for key in right if key[0] == "<module>" and faulty[key] != right[key]]
-    if outside:  # a constant, a default: what other modules took from this one stays as it was
+    if any(
+        once(faulty[key]) != once(right[key]) for key in right
+    ):  # a constant, a default: what other modules took from this one stays as it was
         module = sys.modules[path.removesuffix(".py").replace("/", ".")]
-        exec(faulty[outside[0]], module.__dict__)
+        exec(compile(source, absolute, "exec", dont_inherit=True), module.__dict__)
 
 
 WITHOUT = ("cacheprovider", "xdist", "unraisableexception", "threadexception", "faulthandler")
@@ -148,8 +158,8 @@ WITHOUT = ("cacheprovider", "xdist", "unraisableexception", "threadexception", "
 class Forks:
     """Plugin of pytest: after the tests have passed, they run again in a fork for each fault of the module ``path``.
 
-    ``survived`` is told of each fault that they do not notice. ``passed``: whether they passed without one, and again in a
-    fork: tests that fail where they run twice would notice anything.
+    ``survived`` is told of each fault that they do not notice. ``passed``: whether they passed without one, and again
+    in a fork: tests that fail where they run twice would notice anything.
     """
 
     def __init__(self, path: str, honest: str, faults: Sequence[Mutant], survived: Callable[[Mutant], None]) -> None:
