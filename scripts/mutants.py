@@ -137,16 +137,17 @@ def once(code: CodeType) -> tuple[object, ...] | None:
 
 
 def put_in(path: str, source: str, honest: str, functions: list[FunctionType]) -> None:
-    """Give the faulty code to the module's functions, and run it anew where the fault is outside of them, and only then:
-    new classes and registries are not those that the tests hold."""
+    """Give the faulty code to the module's functions; run it anew only where the fault is outside of them.
+
+    A module that was run anew has other classes and registries than those that the tests hold: they would fail by that.
+    """
     absolute = str(Path(path).resolve())
     faulty, right = codes(source, absolute), codes(honest, absolute)
     for function in functions:
         code = function.__code__
         function.__code__ = faulty[code.co_qualname, code.co_firstlineno]
-    if any(
-        once(faulty[key]) != once(right[key]) for key in right
-    ):  # a constant, a default: what other modules took from this one stays as it was
+    if any(once(faulty[key]) != once(right[key]) for key in right):
+        # a constant, a default: what other modules took from this one stays as it was
         module = sys.modules[path.removesuffix(".py").replace("/", ".")]
         exec(compile(source, absolute, "exec", dont_inherit=True), module.__dict__)
 
