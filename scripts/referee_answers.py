@@ -1,6 +1,6 @@
 """How often the readers of sums, final answers and schemas disagree with a referee, on 300 made inputs each.
 
-    python scripts/referee_answers.py [sums] [marks] [schemas]
+    python -m scripts.referee_answers [sums] [marks] [schemas]
 
 Sums are made from trees whose value Python's fractions know, written in the ways of prose and LaTeX, half of them with
 a wrong result. Pairs of answers are made from SymPy expressions, of which SymPy says whether they are equal. Schemas

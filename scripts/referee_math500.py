@@ -1,6 +1,6 @@
 """Marks the references of MATH500 in twenty usual writings against themselves, and against each other.
 
-    python scripts/referee_math500.py --data math500.jsonl
+    python -m scripts.referee_math500 --data math500.jsonl
 
 Each line of the file has ``answer`` and ``subject``. Printed are the writings in which a reference does not mark itself
 right, and the pairs of different references of one subject that mark each other right; docs/rewards.md has the table.

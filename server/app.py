@@ -20,8 +20,10 @@ from .edge.gate import Gate
 from .edge.limits import BodyLimit
 from .edge.logs import RequestLog
 from .edge.work import Work
-from .openai import chat, completions, models
+from .openai import chat, completions, models, scores, tokens
 from .openai.operation import Operations
+from .openai.responses import route as responses
+from .openai.thinking import think_tags
 from .process import health
 from .process.about import About
 from .process.life import Lifecycle
@@ -76,13 +78,16 @@ def create_app(
         side_by_side=settings.concurrent_prompts,
         capacity=admission.capacity,
     )
+    tags = think_tags(engine.tokenizer, settings)
+    planner = Planner(engine.info, catalogue, book, settings)
     operations = Operations(
         engine,
-        Planner(engine.info, catalogue, book, settings),
+        planner,
         runner,
         work,
         max_prompts=settings.max_prompts,
         keep_alive_s=settings.keep_alive_s,
+        tags=tags,
     )
 
     @contextlib.asynccontextmanager
@@ -108,7 +113,10 @@ def create_app(
     for router in (
         completions.router(operations),
         chat.router(operations),
+        responses.router(operations),
         models.router(book, lifecycle.created, engine.info.max_model_len),
+        scores.router(scores.Judge(engine, planner, settings.max_particles, tags), work),
+        tokens.router(engine, book, work),
         stored_runs.router(traces),
         health.router(about, gate, lifecycle, metrics),
         page.router,

@@ -135,6 +135,45 @@ def run(
 
 
 @app.command()
+def score(
+    file: Annotated[
+        str,
+        typer.Argument(
+            help='JSON lines with "messages" or "prompt", "answers" and, where they are wanted, "reward", "finished" '
+            "and \"id\", as POST /v1/smc/score takes them; '-' reads standard input."
+        ),
+    ],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write here, not to standard output.")] = None,
+    reward: Annotated[str | None, typer.Option(help="The reward of lines that name none.")] = None,
+    params: Annotated[str, typer.Option(help="Its parameters, as a JSON object.")] = "{}",
+    model: ModelOption = None,
+    config: ConfigOption = None,
+    preset: PresetOption = None,
+    engine: EngineOption = None,
+    remote: RemoteOption = None,
+    max_model_len: LengthOption = None,
+    allow_unsafe_exec: UnsafeOption = None,
+) -> None:
+    """Judge given answers by a reward: a line of scores for each line of the file."""
+    settings = _settings(
+        config,
+        {
+            "server": {"preset": preset, "allow_unsafe_exec": allow_unsafe_exec},
+            "engine": _engine(model, engine, remote, max_model_len),
+        },
+    )
+    usual = None if reward is None else {"name": reward, "params": _json_object(params, "--params")}
+    from .process.scoring import score_file
+
+    try:
+        asyncio.run(score_file(settings, file, output, usual))
+    except ConfigError as error:
+        _fail(str(error))
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+
+
+@app.command()
 def rewards(
     config: ConfigOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="With the JSON schemas of the parameters.")] = False,

@@ -6,7 +6,9 @@ A lasting fault is never a 5xx, since clients retry those; where a retry would o
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -17,7 +19,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Match
 
 from smc_decode.engines.base import EngineError, EngineRequestError
-from smc_decode.errors import AllParticlesDead
+from smc_decode.errors import AllParticlesDead, NoValidDocument
+from smc_decode.potentials.accounts import BudgetSpent
 from smc_decode.potentials.base import PotentialError, PotentialFault, RewardFailure
 from smc_decode.potentials.options import MissingExtra, RewardRequestError
 from smc_decode.validation import problem_of
@@ -76,6 +79,38 @@ def wrong_field(error: ValidationError, model: type[BaseModel], prefix: str = ""
     return invalid(str(problem), problem.place, "missing_field" if problem.kind == "missing" else "invalid_value")
 
 
+def too_long(tokens: int, context: int, param: str) -> APIError:
+    """400 for a prompt that leaves nothing of the context."""
+    return invalid(
+        f"the prompt has {tokens} tokens, and the model's context of {context} leaves no place for an answer: "
+        "shorten it",
+        param,
+        "context_length_exceeded",
+    )
+
+
+@contextmanager
+def renamed(names: Mapping[str, str]) -> Iterator[None]:
+    """Errors from within name the fields of this request: ``names`` has the inner names and what they are called here.
+
+    Raises APIError for whatever is raised.
+    """
+    try:
+        yield
+    except Exception as error:
+        api = translate(error)
+        for inner, outer in names.items():
+            if api.param is not None and re.match(rf"{re.escape(inner)}\b", api.param):
+                # A name of one word is also a word.
+                field = rf"{re.escape(inner)}\b" if "." in inner else rf"(^{inner}\b|(?<![\w.]){inner}(?=[.\[:]))"
+                message = re.sub(field, outer, api.message)
+                param = outer + api.param.removeprefix(inner)
+                raise APIError(
+                    api.status, message, code=api.code, kind=api.kind, param=param, headers=api.headers
+                ) from error
+        raise api from error
+
+
 def unauthorised(message: str) -> APIError:
     """401, with the challenge that HTTP asks for."""
     headers = {"WWW-Authenticate": "Bearer"}
@@ -128,7 +163,7 @@ def translate(error: Exception) -> APIError:
         case APIError():
             return error
         case AllParticlesDead():
-            return APIError(422, str(error), code="all_particles_dead", param="smc.reward", headers=_NO_RETRY)
+            return _dead(error)
         case RewardRequestError():
             return invalid(str(error), error.param, error.code)
         case MissingExtra():
@@ -137,7 +172,7 @@ def translate(error: Exception) -> APIError:
         case PotentialFault() if isinstance(error.__cause__, Exception):
             return translate(error.__cause__)
         case PotentialError():
-            return invalid(str(error), "smc.reward", "invalid_reward")
+            return _potential(error)
         case EngineRequestError():
             return invalid(str(error), None, "engine_refused")
         case EngineError():
@@ -148,6 +183,18 @@ def translate(error: Exception) -> APIError:
         case _:
             _log.error("internal error", exc_info=error)
             return internal()
+
+
+def _potential(error: PotentialError) -> APIError:
+    if isinstance(error, BudgetSpent):
+        return APIError(422, str(error), code="reward_budget_spent", param="smc.reward", headers=_NO_RETRY)
+    return invalid(str(error), "smc.reward", "invalid_reward")
+
+
+def _dead(error: AllParticlesDead) -> APIError:
+    if isinstance(error, NoValidDocument):
+        return APIError(422, str(error), code="no_valid_document", headers=_NO_RETRY)
+    return APIError(422, str(error), code="all_particles_dead", param="smc.reward", headers=_NO_RETRY)
 
 
 def brief(error: object) -> str:

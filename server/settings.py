@@ -26,6 +26,7 @@ from smc_decode.validation import problem_of
 
 RewardFailurePolicy = Literal["fail", "keep", "floor"]
 _PREFIX = "SMC_DECODE_"
+NonEmpty = Annotated[str, Field(min_length=1)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -71,6 +72,10 @@ class ServerSettings(_Table):
     default_max_tokens: int = Field(512, ge=1)
     """Used where neither the request nor its preset says; never more than what is left of the context."""
 
+    reward_seconds: float = Field(600.0, ge=0, allow_inf_nan=False)
+    """Seconds that the rewards of one request may hold processes (boxes, workers), added up over all; 0: no limit."""
+    think_tags: Literal["auto", "none"] | tuple[NonEmpty, NonEmpty] = "auto"
+    """What the model writes around its thought; auto: what its chat template speaks of."""
     reward_failure: RewardFailurePolicy = "fail"
     keep_alive_s: Seconds = 1.0
     drain_timeout_s: float = Field(30.0, ge=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping
 from typing import Any, Literal, Self
@@ -38,6 +39,9 @@ class Lookahead(_Part):
     ``min_rollouts``: draw only so many where they agree to within ``agreement`` (relative spread).
     ``early_stop``: end the run when one answer holds this share of the anytime posterior. ``recycle``: the weighted
     rollouts of every block are answers of the final population (where that is exact: :attr:`SMCConfig.recycles`).
+    ``start``: rollouts (and, where a prefix's value is taken back later, resampling) begin at the end of the block
+    nearest to this share of an answer's length: of the median of earlier passes, else of ``max_tokens``
+    (docs/method.md, "Late lookahead").
     """
 
     rollouts: int = Field(0, ge=0, le=64)
@@ -50,6 +54,7 @@ class Lookahead(_Part):
     agreement: Finite = Field(0.1, ge=0)
     early_stop: Finite | None = Field(None, gt=0, le=1)
     recycle: bool = True
+    start: Finite = Field(0.0, ge=0, lt=1)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -69,8 +74,11 @@ class Rejuvenation(_Part):
 
     ``when``: ``always``, after every ``every``-th block, which is exact; ``resampled``, only where the population was
     just resampled, which is cheaper but biased at finite N, since the trigger depends on what is moved. ``move``: the
-    kernel, by the name that it is registered under. ``mode`` ``paper`` moves duplicates with a reward below
-    ``reward_threshold`` only.
+    kernel, by the name that it is registered under. ``recycle``: after the last block both ends of every move are
+    answers of the final population, by its acceptance probability (:attr:`SMCConfig.recycles_moves`).
+    ``mode`` ``paper`` moves duplicates with a reward below
+    ``reward_threshold`` only. ``rungs`` and ``lowest`` are the ladder of the move ``exchange``: how many targets, and
+    the level of the softest, between 0 (the model itself) and 1 (the requested one).
     """
 
     steps: int = Field(0, ge=0, le=1000)
@@ -79,6 +87,9 @@ class Rejuvenation(_Part):
     when: Literal["always", "resampled"] = "always"
     every: int = Field(1, ge=1)
     reward_threshold: Finite = 0.5
+    recycle: bool = True
+    rungs: int = Field(4, ge=1, le=64)
+    lowest: Finite = Field(0.25, ge=0, le=1)
 
     @field_validator("move")
     @classmethod
@@ -105,7 +116,8 @@ class SMCConfig(_Part):
     """One run. Defaults: Target I at alpha 1 with systematic resampling and no lookahead or moves.
 
     ``first_pass_size``: draw the population in independent passes, first so many particles, then as many again as
-    there are by then, up to ``n_particles`` (docs/method.md, "Growing passes"); None: all at once.
+    there are by then, up to ``n_particles`` (docs/method.md, "Growing passes"); None: all at once. ``later_passes``:
+    ``doubling``, or one of all the ``rest``.
     ``stop_at_reward``: end the run at the first complete answer with at least this reward, between blocks and between
     passes: a search mode, which saves the tokens of whatever is easy (docs/method.md, "Stopping at a reward").
     ``draft_draws``: begin draws like earlier ones of the run with the right probability, rather than draw the same
@@ -131,6 +143,7 @@ class SMCConfig(_Part):
     extractor: str = "tokens"
     n_sweeps: int = Field(1, ge=1, le=100)
     first_pass_size: int | None = Field(None, ge=1)
+    later_passes: Literal["doubling", "rest"] = "doubling"
     stop_at_reward: Finite | None = None
     draft_draws: bool = True
     proposal_draws: Literal["independent", "systematic"] = "independent"
@@ -231,14 +244,43 @@ class SMCConfig(_Part):
             )
         return self
 
+    @model_validator(mode="after")
+    def _check_exchange(self) -> Self:
+        """Its particles are chains, each with a target of its own."""
+        if not self.exchanges:
+            return self
+        moves = self.rejuvenation
+        if self.ess_threshold > 0 or self.lookahead.rollouts or self.n_passes > 1:
+            raise ValueError(
+                "rejuvenation.move 'exchange' runs chains: it needs ess_threshold=0, and neither lookahead nor "
+                "first_pass_size nor n_sweeps"
+            )
+        if moves.mode != "exact" or moves.when != "always" or moves.every != 1:
+            raise ValueError("rejuvenation.move 'exchange' has no other mode, when or every than the defaults")
+        if self.bridge.alpha or self.bridge.reward or self.temperature == 0.0:
+            raise ValueError("rejuvenation.move 'exchange' cannot be combined with bridge or greedy decoding")
+        return self
+
+    @property
+    def exchanges(self) -> bool:
+        """Whether particles are chains on a ladder of targets."""
+        return self.rejuvenation.steps > 0 and self.rejuvenation.move == "exchange"
+
+    def first_lookahead(self, length: int | None = None) -> int:
+        """The first block (from 0) that rollouts follow, where answers have so many tokens; None: ``max_tokens``."""
+        wanted = self.lookahead.start * (self.max_tokens if length is None else length)
+        return max(0, math.floor(wanted / self.block_size + 0.5) - 1)
+
     @property
     def pass_sizes(self) -> list[int]:
-        """How many particles each pass has: all, or ``first_pass_size`` and then doublings of what is there."""
+        """How many particles each pass has: all, or ``first_pass_size`` and then doublings of what is there (or the
+        rest)."""
         if self.first_pass_size is None:
             return [self.n_particles]
         sizes: list[int] = []
         while (there := sum(sizes)) < self.n_particles:
-            sizes.append(min(there or self.first_pass_size, self.n_particles - there))
+            more = self.n_particles if there and self.later_passes == "rest" else there or self.first_pass_size
+            sizes.append(min(more, self.n_particles - there))
         return sizes
 
     @property
@@ -256,6 +298,14 @@ class SMCConfig(_Part):
         published = self.rejuvenation.steps > 0 and self.rejuvenation.mode == "paper"
         look = self.lookahead
         return look.recycle and look.rollouts > 0 and look.horizon is None and self.n_sweeps == 1 and not published
+
+    @property
+    def recycles_moves(self) -> bool:
+        """Whether the ends of the last moves are answers of the final population: where weights stay as they are and
+        the target is not raised any more."""
+        moves = self.rejuvenation
+        plain = moves.mode == "exact" and moves.move == "suffix" and not (self.bridge.alpha or self.bridge.reward)
+        return moves.recycle and moves.steps > 0 and plain and self.n_sweeps == 1
 
     @property
     def temperature(self) -> float:

@@ -87,6 +87,18 @@ _ALL = (
         False,
     ),
     Preset(
+        "tempering",
+        "replica exchange: chains at a ladder of powers of the model, which swap states without asking the model",
+        {
+            "target": "powered",
+            "alpha": 4.0,
+            "n_particles": 4,
+            "block_size": 192,
+            "ess_threshold": 0.0,
+            "rejuvenation": {"steps": 8, "move": "exchange", "rungs": 4, "lowest": 0.25},
+        },
+    ),
+    Preset(
         "smc-reward",
         "prefix-only SMC with the reward as potential, no lookahead and no moves (Lew et al., arXiv 2306.03081)",
         {"n_particles": 16},
@@ -119,16 +131,20 @@ _ALL = (
     ),
     Preset(
         "smc",
-        "the default: lookahead with rollout reuse and exact moves; without a reward, power sampling",
+        "the default: draws spread evenly, late lookahead, every rollout an answer; without a reward, power sampling",
         {
             "n_particles": 16,
             "alpha": 2.0,
             "block_size": 64,
             "reward_scale": 10.0,
-            "lookahead": {"rollouts": 2},
+            "proposal_draws": "systematic",
+            "lookahead": {"rollouts": 2, "start": 0.75},
+        },
+        without_reward={
+            "target": "powered",
+            "lookahead": {"rollouts": 0, "start": 0.0},
             "rejuvenation": {"steps": 1, "every": 4},
         },
-        without_reward={"target": "powered", "lookahead": {"rollouts": 0}},
     ),
     Preset(
         "search",

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -28,7 +29,7 @@ class Model:
     kind: str = "product"
     log_psi: Psi | None = None
     top_k: int = 0
-    settings: dict = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
     _laws: dict[Tokens, np.ndarray] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def logprobs(self, tokens: Tokens) -> np.ndarray:

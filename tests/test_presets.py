@@ -12,6 +12,7 @@ NAMED = [
     "self-consistency",
     "power-smc",
     "mcmc-power",
+    "tempering",
     "smc-reward",
     "paper",
     "smc",
@@ -60,6 +61,26 @@ def test_the_paper_preset_has_the_papers_settings():
 def test_the_default_is_power_sampling_without_a_reward():
     assert preset("smc").target == "tempered"
     assert preset("smc", reward=False).target == "powered"
+
+
+def test_the_default_spreads_its_draws_and_looks_ahead_late():
+    config = preset("smc")
+    assert config.proposal_draws == "systematic"
+    assert config.recycles
+    assert config.lookahead.start == 0.75
+    assert not preset("smc", reward=False).lookahead.rollouts
+
+
+def test_a_first_pass_may_tell_the_rest_how_long_answers_are():
+    assert preset("smc", first_pass_size=3, later_passes="rest").pass_sizes == [3, 13]
+    assert preset("smc", first_pass_size=3, later_passes="rest", n_particles=2).pass_sizes == [2]
+
+
+def test_tempering_is_one_ladder_of_chains():
+    config = preset("tempering")
+    assert config.exchanges
+    assert config.n_particles == config.rejuvenation.rungs
+    assert config.target == "powered"
 
 
 def test_a_search_stops_at_full_reward_and_votes_by_behaviour():

@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from smc_decode.answers.thinking import Parts
+
 from ..edge.gate import From
 from ..runs.plan import Plan
+from ..runs.request import Prompt
 from .body import parse
 from .logprobs import ScoredToken
 from .logprobs import chat as chat_logprobs
 from .operation import Operations
 from .protocol import ChatBody
 from .replies import Answer
+from .sse import Framing
+from .streaming import StreamOrder, chunks_of
 from .templates import chat_prompt
-from .tools import ToolParser, grammar_of
+from .tools import MARKERS, ToolParser, grammar_of
 
 
 def router(operations: Operations) -> APIRouter:
@@ -32,20 +39,34 @@ def router(operations: Operations) -> APIRouter:
         body = await parse(request, ChatBody)
         grammar = grammar_of(body)
         operations.check_logprobs(body.top_logprobs, "top_logprobs")
-        prompt = await chat_prompt(operations.engine, body)
+        # A grammar holds from the first token on: there is no thought.
+        tags = operations.tags if grammar is None else None
+        prompt = await chat_prompt(operations.engine, body, tags)
         plans = await operations.plan(caller, body, [prompt], grammar)
-        return await operations.answer(request, caller, body, plans, ChatFormat(body, prompt.token_ids))
+        return await operations.answer(request, caller, body, plans, ChatFormat(body, prompt))
 
     return routes
+
+
+@dataclass
+class _Said:
+    """What a stream has shown of a choice."""
+
+    text: str = ""
+    thought: str = ""
+    answer: str = ""
 
 
 class ChatFormat:
     """Choices of ``chat.completion`` and chunks of ``chat.completion.chunk`` objects."""
 
-    def __init__(self, body: ChatBody, prompt_token_ids: Sequence[int]) -> None:
+    def __init__(self, body: ChatBody, prompt: Prompt) -> None:
         self._body = body
-        self._prompt_token_ids = prompt_token_ids
-        self.tools = ToolParser.of(body)
+        self._prompt_token_ids = prompt.token_ids
+        self._thinking = prompt.thinking
+        self._tools = ToolParser.of(body)
+        self._said: defaultdict[int, _Said] = defaultdict(_Said)
+        self.markers: Sequence[str] = MARKERS if self._tools is not None else ()
         self._head = {
             "id": f"chatcmpl-{uuid.uuid4().hex}",
             "created": int(time.time()),
@@ -60,20 +81,18 @@ class ChatFormat:
         return None
 
     def choice(self, index: int, answer: Answer) -> dict[str, Any]:
-        message: dict[str, Any] = {"role": "assistant", "content": answer.text, "refusal": None}
-        reason = answer.finish_reason
-        if self.tools is not None:
-            parsed = self.tools.parse(answer.text)
-            message["content"] = parsed.content
-            if parsed.calls:
-                message["tool_calls"] = list(parsed.calls)
-                reason = "tool_calls"
+        thought, content, calls = self._read(answer.text)
+        message: dict[str, Any] = {"role": "assistant", "content": content, "refusal": None}
+        if self._thinking is not None:
+            message |= {"reasoning_content": thought or None, "reasoning": thought or None}
+        if calls:
+            message["tool_calls"] = list(calls)
         ids = {"token_ids": list(answer.particle.token_ids)} if self._body.return_token_ids else {}
         return {
             "index": index,
             "message": message,
             "logprobs": self._logprobs(answer.tokens or ()),
-            "finish_reason": reason,
+            "finish_reason": "tool_calls" if calls else answer.finish_reason,
             **answer.numbers,
             **ids,
         }
@@ -82,29 +101,61 @@ class ChatFormat:
         ids = {"prompt_token_ids": list(self._prompt_token_ids)} if self._body.return_token_ids else {}
         return {**self._head, "object": "chat.completion", "choices": list(choices), **ids, **tail}
 
+    def framing(self, order: StreamOrder) -> Framing:
+        return chunks_of(order)
+
     def opening(self, index: int, plan: Plan) -> dict[str, Any]:
         return self.chunk([self._part(index, {"role": "assistant", "content": ""}, None)], {})
 
+    def holds_back(self, index: int, text: str) -> bool:
+        if self._tools is None:
+            return False
+        if self._thinking is None:
+            return self._tools.holds_back(text)
+        parts = self._thinking.split(text, ended=False)
+        return bool(parts.answer) and self._tools.holds_back(parts.answer)
+
     def delta(self, index: int, text: str, tokens: Sequence[ScoredToken], offset: int) -> dict[str, Any]:
-        return self.chunk([self._part(index, {"content": text}, self._logprobs(tokens))], {})
+        said = self._said[index]
+        said.text += text
+        parts = self._split(said.text, ended=False)
+        return self.chunk([self._part(index, self._news(said, parts), self._logprobs(tokens))], {})
 
     def closing(
         self, index: int, answer: Answer, rest: str, tokens: Sequence[ScoredToken], offset: int
     ) -> list[dict[str, Any]]:
+        thought, content, calls = self._read(answer.text)
+        news = self._news(self._said[index], Parts(thought, content or ""))
         chunks = []
-        reason = answer.finish_reason
-        if self.tools is not None:
-            parsed = self.tools.parse(answer.text)
-            if parsed.calls:
-                reason = "tool_calls"
-                rest = (parsed.content or "")[offset:]
-                calls = [{"index": i, **call} for i, call in enumerate(parsed.calls)]
-                chunks.append(self.chunk([self._part(index, {"tool_calls": calls}, None)], {}))
-        if rest or tokens:
-            chunks.insert(0, self.chunk([self._part(index, {"content": rest}, self._logprobs(tokens))], {}))
+        if tokens or any(news.values()):
+            chunks.append(self.chunk([self._part(index, news, self._logprobs(tokens))], {}))
+        if calls:
+            numbered = [{"index": i, **call} for i, call in enumerate(calls)]
+            chunks.append(self.chunk([self._part(index, {"tool_calls": numbered}, None)], {}))
+        reason = "tool_calls" if calls else answer.finish_reason
         last = self._part(index, {}, None)
         chunks.append(self.chunk([{**last, "finish_reason": reason, **answer.numbers}], {}))
         return chunks
+
+    def _split(self, text: str, *, ended: bool) -> Parts:
+        return Parts(None, text) if self._thinking is None else self._thinking.split(text, ended=ended)
+
+    def _read(self, text: str) -> tuple[str | None, str | None, Sequence[Mapping[str, Any]]]:
+        """Thought, answer and calls of a whole text."""
+        parts = self._split(text, ended=True)
+        if self._tools is None:
+            return parts.thought, parts.answer, ()
+        parsed = self._tools.parse(parts.answer)
+        return parts.thought, parsed.content, parsed.calls
+
+    def _news(self, said: _Said, parts: Parts) -> dict[str, Any]:
+        """What of ``parts`` was not said yet, as a delta's fields."""
+        thought = (parts.thought or "")[len(said.thought) :]
+        answer = parts.answer[len(said.answer) :]
+        said.thought += thought
+        said.answer += answer
+        told = {"reasoning_content": thought, "reasoning": thought} if thought else {}
+        return {**told, "content": answer} if answer or not told else told
 
     def chunk(self, choices: Sequence[Mapping[str, Any]], extra: Mapping[str, Any]) -> dict[str, Any]:
         return {**self._head, "object": "chat.completion.chunk", "choices": list(choices), **extra}

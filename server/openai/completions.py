@@ -22,9 +22,10 @@ from .logprobs import ScoredToken, legacy, pieces_of, scored_tokens
 from .operation import Operations
 from .protocol import CompletionBody
 from .replies import Answer, token_usage
+from .sse import Framing
+from .streaming import StreamOrder, chunks_of
 from .structured import only_form
 from .templates import completion_prompts
-from .tools import ToolParser
 
 _SCORED_SIDE_BY_SIDE = 8
 
@@ -53,7 +54,7 @@ def router(operations: Operations) -> APIRouter:
 class CompletionFormat:
     """Choices and chunks of ``text_completion`` objects."""
 
-    tools: ToolParser | None = None
+    markers: Sequence[str] = ()
 
     def __init__(self, engine: Engine, body: CompletionBody) -> None:
         self._engine = engine
@@ -120,6 +121,12 @@ class CompletionFormat:
         if self._body.return_token_ids:
             ids = {"prompt_token_ids": list(prompt.token_ids), "token_ids": []}
         return {"index": index, "text": prompt.text, "logprobs": logprobs, "finish_reason": "length", **ids}
+
+    def holds_back(self, index: int, text: str) -> bool:
+        return False
+
+    def framing(self, order: StreamOrder) -> Framing:
+        return chunks_of(order)
 
     def opening(self, index: int, plan: Plan) -> dict[str, Any] | None:
         if not self._body.echo:

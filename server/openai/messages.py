@@ -42,6 +42,7 @@ class Message(BaseModel):
     tool_calls: list[ToolCall] | None = None
     refusal: str | None = None
     reasoning_content: str | None = None
+    reasoning: str | None = None  # the same by vLLM's newer name
     annotations: list[Any] | None = None
     audio: None = None
     function_call: None = None

@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import Request
 from starlette.responses import JSONResponse, Response
 
+from smc_decode.answers.thinking import ThinkTags
 from smc_decode.engines.base import Engine
 
 from ..edge.gate import Caller
@@ -27,11 +28,20 @@ class Operations:
     """What the routes of operations share."""
 
     def __init__(
-        self, engine: Engine, planner: Planner, runner: Runner, work: Work, *, max_prompts: int, keep_alive_s: float
+        self,
+        engine: Engine,
+        planner: Planner,
+        runner: Runner,
+        work: Work,
+        *,
+        max_prompts: int,
+        keep_alive_s: float,
+        tags: ThinkTags | None = None,
     ) -> None:
         self.engine = engine
         self.work = work
         self.max_prompts = max_prompts
+        self.tags = tags
         self._planner = planner
         self._runner = runner
         self._keep_alive_s = keep_alive_s
@@ -40,7 +50,9 @@ class Operations:
         self, caller: Caller, body: SamplingBody, prompts: Sequence[Prompt], grammar: Mapping[str, Any] | None
     ) -> Plans:
         """The runs of ``body``. Raises APIError (400, 404)."""
-        return await self._planner.plan(run_request(self.engine, body, grammar), prompts, local=caller.is_local)
+        return await self._planner.plan(
+            run_request(self.engine, body, grammar), prompts, local=caller.is_local, owner=caller.owner
+        )
 
     async def answer(
         self, request: Request, caller: Caller, body: SamplingBody, plans: Plans, form: StreamFormat
@@ -58,8 +70,7 @@ class Operations:
                 keep_stop=keep_stop,
             )
             chunks = produce(self.engine, self._runner, plans, origin, form, order)
-            extra = {"usage": None} if order.include_usage else {}
-            return StreamedReply(chunks, self.work, ticket, extra, self._keep_alive_s, headers)
+            return StreamedReply(chunks, self.work, ticket, form.framing(order), self._keep_alive_s, headers)
 
         async def whole() -> Response:
             await form.prepare(plans.runs)

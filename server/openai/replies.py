@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, Protocol
 
 from smc_decode.engines.base import Engine
 from smc_decode.result import Particle, Usage
 
 from ..runs.plan import Plan
+from ..runs.request import Prompt
 from ..runs.runner import Ended
 from ..runs.wire import plain, usage_json
 from .logprobs import ScoredToken
 from .scoring import score_answer
-from .text import ShownText, cut_at
+from .text import Detokenizer, ShownText, cut_at
 
 _MAX_HEADER = 1000  # characters
 
@@ -34,7 +36,7 @@ class Answer:
     @property
     def numbers(self) -> dict[str, Any]:
         """The choice's ``weight`` and ``reward``."""
-        return {"weight": self.particle.weight, "reward": plain(self.particle.reward)}
+        return {"weight": self.particle.weight, "reward": plain(self.particle.reward) if self.plan.rewarded else None}
 
 
 class Format(Protocol):
@@ -76,9 +78,10 @@ async def make_answer(
     if alternatives is None and particle.text is not None:
         # A particle that ended otherwise holds no stop string: the sampler has looked.
         stop = plan.config.stop if particle.finish_reason == "stop" else ()
-        cut = cut_at(particle.text, stop, keep_stop=keep_stop)
+        start = 0 if plan.thinking is None else plan.thinking.begins(particle.text)
+        cut = cut_at(particle.text, stop, start, keep_stop=keep_stop)
         return Answer(particle, particle.text[:cut], finish_reason(particle, cut is not None), None, plan)
-    shown = ShownText(tokenizer.decode, plan.config.stop, keep_stop=keep_stop)
+    shown = ShownText(tokenizer.decode, plan.config.stop, keep_stop=keep_stop, begins=begins(plan))
     shown.end(particle.token_ids)
     tokens = None
     if alternatives is not None:
@@ -86,6 +89,11 @@ async def make_answer(
         scored = await score_answer(engine, plan.prompt, ids, 0, shown.pieces, alternatives, carried)
         tokens = within(scored, shown)
     return Answer(particle, shown.text, finish_reason(particle, shown.stopped), tokens, plan)
+
+
+def begins(plan: Plan) -> Callable[[str], int] | None:
+    """Where in a text stop strings count."""
+    return None if plan.thinking is None else plan.thinking.begins
 
 
 def within(tokens: Sequence[ScoredToken], shown: ShownText) -> list[ScoredToken]:
@@ -114,7 +122,20 @@ def usage(ended: Sequence[Ended]) -> dict[str, Any]:
     for each in ended:
         for name in usage_json(work):
             setattr(work, name, getattr(work, name) + getattr(each.result.usage, name))
-    return {**token_usage(prompt, completion), "smc": usage_json(work)}
+    thoughts = [_thought_tokens(each.plan.prompt, draw) for each in ended for draw in draws(each)]
+    told = [count for count in thoughts if count is not None]
+    details = {"completion_tokens_details": {"reasoning_tokens": sum(told)}} if told else {}
+    return {**token_usage(prompt, completion), **details, "smc": usage_json(work)}
+
+
+def _thought_tokens(prompt: Prompt, particle: Particle) -> int | None:
+    """Tokens before the answer; None for a model that does not think aloud."""
+    if prompt.thinking is None or prompt.decode is None:
+        return None
+    detokenizer = Detokenizer(prompt.decode)
+    ends = list(accumulate(len(detokenizer.push(token_id)) for token_id in particle.token_ids))
+    begins = prompt.thinking.begins(prompt.decode(particle.token_ids))
+    return sum(1 for end in ends if end <= begins) if begins else 0
 
 
 def token_usage(prompt: int, completion: int) -> dict[str, Any]:

@@ -20,17 +20,37 @@ from ..runs.request import Origin
 from ..runs.runner import Ended, Runner
 from ..runs.wire import event_json
 from .logprobs import ScoredToken
-from .replies import Answer, Format, draws, finish_reason, smc, token_usage, usage
+from .replies import Answer, Format, begins, draws, finish_reason, smc, token_usage, usage
 from .scoring import score_answer
-from .sse import Emit, Produce
+from .sse import ChunkFraming, Emit, Framing, Produce
 from .text import ShownText
-from .tools import MARKERS, ToolParser
+
+
+@dataclass(frozen=True)
+class StreamOrder:
+    """What a request wants of its stream."""
+
+    include_usage: bool = False
+    """A last chunk with the usage of all."""
+    running_usage: bool = False
+    """In every chunk, what was told so far."""
+    token_ids: bool = False
+    keep_stop: bool = False
 
 
 class StreamFormat(Format, Protocol):
     """How an operation shows parts of answers."""
 
-    tools: ToolParser | None
+    markers: Sequence[str]
+    """From which of these on the text of an answer is kept for its end."""
+
+    def holds_back(self, index: int, text: str) -> bool:
+        """Whether the text of a choice so far may turn out to be something else than text."""
+        ...
+
+    def framing(self, order: StreamOrder) -> Framing:
+        """How the chunks of one stream become events."""
+        ...
 
     def opening(self, index: int, plan: Plan) -> dict[str, Any] | None:
         """The chunk that begins a choice, if there is one."""
@@ -51,16 +71,9 @@ class StreamFormat(Format, Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class StreamOrder:
-    """What a request wants of its stream."""
-
-    include_usage: bool = False
-    """A last chunk with the usage of all."""
-    running_usage: bool = False
-    """In every chunk, what was told so far."""
-    token_ids: bool = False
-    keep_stop: bool = False
+def chunks_of(order: StreamOrder) -> Framing:
+    """The framing of OpenAI's chunks."""
+    return ChunkFraming({"usage": None} if order.include_usage else {})
 
 
 def produce(
@@ -139,9 +152,8 @@ class _Choice:
         self._index = index
         self._ids = order.token_ids
         tokenizer = engine.tokenizer
-        markers = MARKERS if form.tools is not None else ()
         decode = (lambda _: "") if tokenizer is None else tokenizer.decode
-        self._shown = ShownText(decode, plan.config.stop, markers, keep_stop=order.keep_stop)
+        self._shown = ShownText(decode, plan.config.stop, form.markers, keep_stop=order.keep_stop, begins=begins(plan))
         self._sent = ""
         self._kept = ""
         self._token_ids: tuple[int, ...] = ()
@@ -159,8 +171,7 @@ class _Choice:
         """Tokens that will not change any more, and their log-probabilities if they are known."""
         self._kept += self._shown.feed(token_ids)
         await self._score(tuple(token_ids), logprobs)
-        tools = self._form.tools
-        if tools is not None and tools.holds_back(self._sent + self._kept):
+        if self._form.holds_back(self._index, self._sent + self._kept):
             return
         text, self._kept = self._kept, ""
         offset = len(self._sent)

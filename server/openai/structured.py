@@ -9,6 +9,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ..errors import invalid
+from .grammar_limits import MAX_SCHEMA, check_grammar
 from .types import Body
 
 _REGEX_MARKS = frozenset(r"\.^$*+?()[]{}|/")
@@ -103,11 +104,16 @@ def response_form(form: ResponseFormat | None) -> dict[str, Any] | None:
 
 
 def only_form(forms: Sequence[tuple[str, Mapping[str, Any]]]) -> dict[str, Any] | None:
-    """The grammar that is asked for. Raises APIError (400) where several fields ask for one."""
+    """The grammar that is asked for. Raises APIError (400) where several fields ask for one, or it is too large."""
     if len(forms) > 1:
         (first, _), (second, _), *_ = forms
         raise invalid(f"{first} and {second} exclude each other: leave one out", first)
-    return dict(forms[0][1]) if forms else None
+    if not forms:
+        return None
+    name, grammar = forms[0]
+    if not name.endswith("choice"):  # a list of texts compiles in proportion to its length
+        check_grammar(grammar, name)
+    return dict(grammar)
 
 
 def _of_schema(schema: Mapping[str, Any] | str | None, name: str) -> dict[str, Any] | None:
@@ -129,5 +135,7 @@ def _of_choice(choices: Sequence[str] | None) -> dict[str, Any] | None:
     """One of the texts, as a regular expression."""
     if choices is None:
         return None
+    if sum(map(len, choices)) > MAX_SCHEMA:
+        raise invalid(f"choice: the texts have more than {MAX_SCHEMA} characters in all", "choice")
     spelled = ("".join(f"\\{c}" if c in _REGEX_MARKS else c for c in text) for text in choices)
     return {"regex": f"({'|'.join(spelled)})"}

@@ -8,12 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from smc_decode.answers.thinking import ThinkTags
 from smc_decode.engines.base import Engine, Tokenizer
 
-from ..errors import APIError, invalid
+from ..errors import APIError, invalid, too_long
 from ..runs.request import Prompt
 from .messages import Message
 from .protocol import ChatBody, CompletionBody, SamplingBody
+from .thinking import thinking_of
 
 # Arguments of the renderer itself: a client may set the template's variables, not these.
 _RESERVED = frozenset(
@@ -64,9 +66,9 @@ async def _completion_prompts(engine: Engine, body: CompletionBody, limit: int) 
     return prompts
 
 
-async def chat_prompt(engine: Engine, body: ChatBody) -> Prompt:
-    """The prompt of a chat request. Raises APIError (400)."""
-    tokenizer = _tokenizer(engine, "messages")
+async def chat_prompt(engine: Engine, body: ChatBody, tags: ThinkTags | None = None) -> Prompt:
+    """The prompt of a chat request. ``tags``: the model's, if it thinks aloud. Raises APIError (400)."""
+    tokenizer = tokenizer_of(engine, "messages")
     messages = [_plain(message, f"messages[{index}]") for index, message in enumerate(body.messages)]
     kwargs = _template_arguments(body)
     tools = None if body.tools is None or body.tool_choice == "none" else _tools(body)
@@ -76,13 +78,24 @@ async def chat_prompt(engine: Engine, body: ChatBody) -> Prompt:
     if not token_ids:
         raise invalid("the messages make an empty prompt", "messages", "empty_prompt")
     continues = bool(body.continue_final_message)
-    return _truncated(
-        engine, body, Prompt(tuple(token_ids), None, messages, "messages", tokenizer.decode, continues=continues)
-    )
+    thinking = thinking_of(tags, tokenizer, token_ids, messages if continues else ())
+    prompt = Prompt(tuple(token_ids), None, messages, "messages", tokenizer.decode, continues, thinking)
+    return _truncated(engine, body, prompt)
 
 
 def _truncated(engine: Engine, body: SamplingBody, prompt: Prompt) -> Prompt:
-    """The prompt's last ``truncate_prompt_tokens`` tokens; -1: as many as the context holds beside ``max_tokens``."""
+    """The prompt's last ``truncate_prompt_tokens`` tokens; -1: as many as the context holds beside ``max_tokens``.
+
+    Raises APIError (400) for a prompt beyond the context, before anything decodes it.
+    """
+    prompt = _cut(engine, body, prompt)
+    context = engine.info.max_model_len
+    if context is not None and len(prompt.token_ids) > context:
+        raise too_long(len(prompt.token_ids), context, prompt.name)
+    return prompt
+
+
+def _cut(engine: Engine, body: SamplingBody, prompt: Prompt) -> Prompt:
     most = body.truncate_prompt_tokens
     context = engine.info.max_model_len
     if most == -1:
@@ -124,10 +137,13 @@ def _plain(message: Message, where: str) -> dict[str, Any]:
     """A message as chat templates read it: text content, ``developer`` as ``system``, arguments as objects."""
     plain: dict[str, Any] = {"role": "system" if message.role == "developer" else message.role}
     plain["content"] = _text(message, where)
-    for key in ("name", "tool_call_id", "reasoning_content"):
+    for key in ("name", "tool_call_id"):
         value = getattr(message, key)
         if value is not None:
             plain[key] = value
+    thought = message.reasoning_content if message.reasoning is None else message.reasoning
+    if thought is not None:
+        plain["reasoning_content"] = thought
     if message.tool_calls:
         plain["tool_calls"] = [
             {
@@ -180,7 +196,7 @@ def _tools(body: ChatBody) -> list[dict[str, Any]]:
 async def _text_prompt(engine: Engine, body: CompletionBody, text: str, name: str) -> Prompt:
     if not text:
         raise invalid(f"{name} is empty: give some text, or token ids", name, "empty_prompt")
-    tokenizer = _tokenizer(engine, name)
+    tokenizer = tokenizer_of(engine, name)
     special = body.add_special_tokens is not False
     if len(text) > _LONG:
         token_ids = await asyncio.to_thread(tokenizer.encode, text, add_special_tokens=special)
@@ -202,7 +218,7 @@ def _token_prompt(engine: Engine, token_ids: Sequence[int], name: str) -> Prompt
     return Prompt(tuple(token_ids), None, None, name, decode)
 
 
-def _tokenizer(engine: Engine, name: str) -> Tokenizer:
+def tokenizer_of(engine: Engine, name: str) -> Tokenizer:
     if engine.tokenizer is None:
         raise APIError(400, "this engine has no tokenizer: send token ids", code="no_tokenizer", param=name)
     return engine.tokenizer

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from smc_decode.answers.thinking import begun
+
 Decode = Callable[[Sequence[int]], str]
 
 _INCOMPLETE = "\ufffd"
@@ -49,17 +51,24 @@ class ShownText:
     """The part of a growing answer that may be shown: complete characters, before any stop string.
 
     ``markers``: like stop strings, but what follows is kept back only, for the reader who parses it (tool calls).
-    ``keep_stop``: the stop string itself is shown.
+    ``keep_stop``: the stop string itself is shown. ``begins``: where in the text stop strings and markers count.
     """
 
     def __init__(
-        self, decode: Decode, stop: Sequence[str] = (), markers: Sequence[str] = (), *, keep_stop: bool = False
+        self,
+        decode: Decode,
+        stop: Sequence[str] = (),
+        markers: Sequence[str] = (),
+        *,
+        keep_stop: bool = False,
+        begins: Callable[[str], int] | None = None,
     ) -> None:
         self._detokenizer = Detokenizer(decode)
         self._stop = tuple(stop)
         self._keep_stop = keep_stop
         self._holds = tuple(markers) if keep_stop else (*stop, *markers)
         self._markers = tuple(markers)
+        self._begins = begins or (lambda _: 0)
         self._seen = 0
         self._scanned = 0
         self.text = ""
@@ -96,7 +105,7 @@ class ShownText:
         if self.stopped or not piece:
             return
         self.text += piece
-        cut = cut_at(self.text, self._stop, self._scanned, keep_stop=self._keep_stop)
+        cut = cut_at(self.text, self._stop, max(self._scanned, self._begins(self.text)), keep_stop=self._keep_stop)
         if cut is not None:
             self.text, self.stopped = self.text[:cut], True
         longest = max((len(stop) for stop in self._stop), default=0)
@@ -107,7 +116,7 @@ class ShownText:
             length = len(self.text)
         else:
             length = len(self.text) - _held_back(self.text, self._holds)
-        marker = first_of(self.text, self._markers)
+        marker = first_of(self.text, self._markers, self._begins(self.text))
         return length if marker is None else min(length, marker)
 
     def _give(self, length: int) -> str:
@@ -132,9 +141,4 @@ def first_of(text: str, strings: Sequence[str], start: int = 0) -> int | None:
 
 def _held_back(text: str, strings: Sequence[str]) -> int:
     """The length of the longest ending of ``text`` that begins one of ``strings``."""
-    longest = max((len(string) for string in strings), default=1) - 1
-    for length in range(min(longest, len(text)), 0, -1):
-        ending = text[-length:]
-        if any(string.startswith(ending) for string in strings):
-            return length
-    return 0
+    return max((begun(text, string) for string in strings), default=0)

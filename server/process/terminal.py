@@ -12,6 +12,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from smc_decode.answers.thinking import ThinkTags
 from smc_decode.engines.base import Engine
 from smc_decode.engines.bundled_model import default_cache_dir
 from smc_decode.events import BlockExtended, Event, Resampled, Weighted
@@ -22,6 +23,7 @@ from ..errors import translate
 from ..openai.fields import run_request
 from ..openai.protocol import ChatBody, CompletionBody
 from ..openai.templates import chat_prompt, completion_prompts
+from ..openai.thinking import think_tags
 from ..runs.plan import Planner, Plans
 from ..runs.request import Origin
 from ..runs.runner import Ended, Runner
@@ -52,7 +54,9 @@ async def _run_one(console: Console, loaded: Loaded, settings: Settings, body: M
     book = loaded.presets(settings)
     planner = Planner(engine.info, loaded.catalogue, book, settings.server)
     traces = Traces(settings.server.trace_dir or default_cache_dir() / "traces", settings.server.trace_max_bytes)
-    plans = await _plan(planner, engine, {"model": book.model_names[0], **body})
+    plans = await _plan(
+        planner, engine, {"model": book.model_names[0], **body}, think_tags(engine.tokenizer, settings.server)
+    )
     population = Population(engine, plans.runs[0].config.n_particles)
     with Live(population, console=console, refresh_per_second=8, transient=True) as live:
 
@@ -67,10 +71,10 @@ async def _run_one(console: Console, loaded: Loaded, settings: Settings, body: M
     _show_answer(console, ended)
 
 
-async def _plan(planner: Planner, engine: Engine, body: Mapping[str, Any]) -> Plans:
+async def _plan(planner: Planner, engine: Engine, body: Mapping[str, Any], tags: ThinkTags | None) -> Plans:
     if "messages" in body:
         chat = ChatBody.model_validate(body)
-        return await planner.plan(run_request(engine, chat), [await chat_prompt(engine, chat)], local=True)
+        return await planner.plan(run_request(engine, chat), [await chat_prompt(engine, chat, tags)], local=True)
     completion = CompletionBody.model_validate(body)
     prompts = await completion_prompts(engine, completion, 1)
     return await planner.plan(run_request(engine, completion), prompts, local=True)

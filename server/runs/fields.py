@@ -37,6 +37,8 @@ class SMCFields(BaseModel):
     trace: bool = False
     stream_mode: Literal["commit", "final"] = "commit"
     stream_progress: bool = False
+    reads: Literal["final", "all"] = "final"
+    """What rewards, votes and stop strings look at of a model that thinks aloud: its answer, or its thought too."""
 
     @field_validator("reward", mode="before")
     @classmethod

@@ -8,22 +8,28 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import json
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 from pydantic import ValidationError
 
+from smc_decode.answers.thinking import Thinking
 from smc_decode.config import SMCConfig
 from smc_decode.engines.base import EngineInfo
+from smc_decode.potentials.accounts import Account
 from smc_decode.potentials.base import Potential
 from smc_decode.potentials.catalogue import RewardCatalogue
 from smc_decode.potentials.guard import RewardGuard
-from smc_decode.potentials.options import RewardRequest
+from smc_decode.potentials.options import RewardRequest, RewardRequestError
+from smc_decode.potentials.text.document import ValidDocument
+from smc_decode.potentials.text.json_schema import check_schema
 from smc_decode.presets import Preset, merge
 
-from ..errors import invalid, wrong_field
+from ..errors import invalid, too_long, wrong_field
 from ..settings import ServerSettings
 from .fields import RewardChoice, SMCFields, split_smc
 from .population import least_population, with_news, without_idle_particles
@@ -31,6 +37,7 @@ from .presets import OfferedPreset, PresetBook
 from .request import Prompt, RunRequest
 from .temperature import with_temperature
 
+_SCHEMA_SECONDS = 2.0
 _REWEIGHTING = (
     "repetition_penalty", "presence_penalty", "frequency_penalty", "logit_bias", "min_tokens", "ignore_eos",
 )  # fmt: skip
@@ -48,6 +55,15 @@ class Plan:
     n: int
     preset: str
     warnings: tuple[str, ...]
+    document: ValidDocument | None = None
+    """What looks at the documents of a run whose form is a JSON schema; it is in the potential too."""
+    thinking: Thinking | None = None
+    """How rewards, votes and stop strings take texts apart; None: they look at all of them."""
+
+    @property
+    def rewarded(self) -> bool:
+        """Whether a reward judges the answers."""
+        return self.potential is not None and (self.document is None or self.document.rewarded)
 
     @property
     def slots(self) -> int:
@@ -94,17 +110,36 @@ class Planner:
         self._presets = presets
         self._settings = settings
 
-    async def plan(self, request: RunRequest, prompts: Sequence[Prompt], *, local: bool) -> Plans:
-        """A run for each prompt. ``local``: the client is on this machine, and its code may be run.
+    async def plan(self, request: RunRequest, prompts: Sequence[Prompt], *, local: bool, owner: str = "") -> Plans:
+        """A run for each prompt. ``local``: the client is on this machine, and its code may be run. ``owner``: whose
+        share of the rewards' processes the runs use.
 
         Raises APIError (400, 404) or RewardRequestError.
         """
         asked = self._read(request)
-        return Plans(tuple([await self._plan_one(asked, prompt, local) for prompt in prompts]), asked.options)
+        account = Account(owner, self._settings.reward_seconds or None)
+        runs = [await self._plan_one(asked, prompt, local, account) for prompt in prompts]
+        return Plans(tuple(runs), asked.options)
 
     def check(self, request: RunRequest) -> None:
         """Look at a request that needs no run. Raises APIError (400, 404)."""
         self._read(request)
+
+    async def judge(
+        self, model: str, choice: RewardChoice | None, prompt: Prompt, *, local: bool, owner: str, final: bool
+    ) -> Potential:
+        """The reward that ``choice``, or else the preset of ``model``, names, without a run. ``final``: it looks at the
+        answers of a model that thinks aloud, and not at its thoughts. ``owner``: as for :meth:`plan`.
+
+        Raises APIError (400, 404) or RewardRequestError.
+        """
+        preset, _ = self._preset(model, None)
+        if choice is None and preset.reward is not None:
+            choice = RewardChoice.model_validate(dict(preset.reward))
+        if choice is None:
+            raise invalid("reward is needed: give its name, or a model whose preset has one", "reward", "missing_field")
+        account = Account(owner, self._settings.reward_seconds or None)
+        return await self._build_reward(choice, SMCConfig().reward_scale, prompt, local, account, final=final)
 
     def _read(self, request: RunRequest) -> _Asked:
         """Check all that does not depend on the prompt."""
@@ -145,19 +180,23 @@ class Planner:
             )
         return preset, True
 
-    async def _plan_one(self, asked: _Asked, prompt: Prompt, local: bool) -> Plan:
+    async def _plan_one(self, asked: _Asked, prompt: Prompt, local: bool, account: Account) -> Plan:
         warnings = list(asked.warnings)
         max_tokens = self._max_tokens(asked, prompt, warnings)
         config = self._config(asked, {**asked.values, "max_tokens": max_tokens}, warnings)
         potential: Potential | None = None
         guard: RewardGuard | None = None
         if asked.reward is not None:
-            potential = await self._build_reward(asked.reward, config, prompt, local)
+            final = asked.options.reads == "final"
+            potential = await self._build_reward(asked.reward, config.reward_scale, prompt, local, account, final=final)
             policy = asked.reward.on_failure or self._settings.reward_failure
             if policy != "fail":
                 potential = guard = RewardGuard(potential, policy)
+        document = await self._document(config, potential, warnings)
+        potential = potential if document is None else document
         name = asked.preset.name
-        return Plan(prompt, config, potential, guard, asked.seed, asked.n, name, tuple(warnings))
+        thinking = prompt.thinking if asked.options.reads == "final" else None
+        return Plan(prompt, config, potential, guard, asked.seed, asked.n, name, tuple(warnings), document, thinking)
 
     def _config(self, asked: _Asked, values: Mapping[str, Any], warnings: list[str]) -> SMCConfig:
         preset = asked.preset.preset
@@ -187,26 +226,61 @@ class Planner:
             return wanted  # what is no number is found wrong with the other fields
         rest = limit - len(prompt.token_ids)
         if rest < 1:
-            raise invalid(
-                f"the prompt has {len(prompt.token_ids)} tokens, and the model's context of {limit} leaves no place "
-                "for an answer: shorten it",
-                prompt.name,
-                "context_length_exceeded",
-            )
+            raise too_long(len(prompt.token_ids), limit, prompt.name)
         if given is not None and given > rest:
             told = f"max_tokens {given} was lowered to {rest}, what the prompt leaves of the context of {limit}"
             warnings.append(told)
         return min(wanted, rest)
 
-    async def _build_reward(self, choice: RewardChoice, config: SMCConfig, prompt: Prompt, local: bool) -> Potential:
+    async def _document(
+        self, config: SMCConfig, potential: Potential | None, warnings: list[str]
+    ) -> ValidDocument | None:
+        """The check of a form that is a JSON schema. Raises APIError (400) for what is no schema."""
+        schema = _schema_of(config.grammar)
+        if schema is None or self._catalogue is None:
+            return None
+        if find_spec("jsonschema") is None:
+            warnings.append("documents are not checked against their schema: pip install 'smc-decode[rewards]'")
+            return None
+        workers = self._catalogue.resources.worker_pool()
+        try:
+            await asyncio.to_thread(check_schema, schema, workers, _SCHEMA_SECONDS)
+        except RewardRequestError as error:
+            raise invalid(str(error).replace(error.param, "the schema"), None) from None
+        info = self._info
+        return ValidDocument(
+            potential,
+            schema,
+            workers,
+            max_tokens=config.max_tokens,
+            eos_token_ids=info.eos_token_ids,
+            stop=config.stop,
+        )
+
+    async def _build_reward(
+        self, choice: RewardChoice, scale: float, prompt: Prompt, local: bool, account: Account, *, final: bool
+    ) -> Potential:
         if self._catalogue is None:
             raise invalid("this server offers no rewards: leave smc.reward out", "smc.reward")
-        request = RewardRequest(prompt.text, prompt.messages, local, prompt.continues)
+        request = RewardRequest(
+            prompt.text, prompt.messages, local, prompt.continues, prompt.thinking if final else None, account
+        )
         # params are a client's text, which may take long to read
         potential = await asyncio.to_thread(
-            self._catalogue.build, choice.name, choice.params, reward_scale=config.reward_scale, request=request
+            self._catalogue.build, choice.name, choice.params, reward_scale=scale, request=request
         )
         return await potential if inspect.isawaitable(potential) else potential
+
+
+def _schema_of(grammar: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """The JSON schema of a form, if it is one."""
+    schema = None if grammar is None else grammar.get("json_schema")
+    if isinstance(schema, str):
+        try:
+            schema = json.loads(schema)
+        except (ValueError, RecursionError) as error:
+            raise invalid(f"the schema is no JSON: {error}") from None
+    return schema if isinstance(schema, dict) else None
 
 
 def _missing_reward(preset: Preset) -> list[str]:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from smc_decode.answers.thinking import Thinking
+
 
 @dataclass(frozen=True)
 class Prompt:
@@ -20,6 +22,8 @@ class Prompt:
     decode: Callable[[Sequence[int]], str] | None = None
     continues: bool = False
     """The answer goes on with the last message."""
+    thinking: Thinking | None = None
+    """How answers are taken apart; None: the model does not think aloud, or a text is continued."""
 
     @cached_property
     def text(self) -> str:

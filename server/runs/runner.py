@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeVar
 import structlog
 
 from smc_decode.engines.base import Engine
+from smc_decode.errors import AllParticlesDead, NoValidDocument
 from smc_decode.events import Event, Finished
 from smc_decode.result import SMCResult
 from smc_decode.sampler.run import run as run_sampler
@@ -116,11 +117,17 @@ class Runner:
             seed=plan.seed,
             n_draws=plan.n,
             prompt_text=plan.prompt.text,
+            reads=None if plan.thinking is None else plan.thinking.final,
         )
-        async with aclosing(events):
-            async for event in events:
-                yield event
-                await asyncio.sleep(0)
+        try:
+            async with aclosing(events):
+                async for event in events:
+                    yield event
+                    await asyncio.sleep(0)
+        except AllParticlesDead as error:
+            if plan.document is None or not plan.document.problem:
+                raise
+            raise NoValidDocument(error.block, error.n_particles, plan.document.problem) from error
 
     def _width(self, plans: Sequence[Plan]) -> int:
         widest = max(plan.slots for plan in plans)

@@ -10,6 +10,7 @@ with an entry point in the group ``smc_decode.extractors``.
 from __future__ import annotations
 
 import ast
+import hashlib
 import re
 import unicodedata
 from collections.abc import Callable, Hashable
@@ -24,6 +25,9 @@ WITHOUT_TEXT = ("tokens", "behaviour")
 """Further names that a configuration takes: what they compare is not in the text (``answers/selection.py``)."""
 
 LATEX_SECONDS = 2.0
+SHORT_CODE = 2_000
+"""Characters of code that are parsed in this process."""
+CODE_SECONDS = 10.0
 
 
 @EXTRACTORS.register("text")
@@ -42,6 +46,19 @@ def extract_boxed(text: str) -> Hashable | None:
 @EXTRACTORS.register("code")
 def extract_code(text: str) -> Hashable | None:
     """The syntax tree of the code (of the fenced block if there is one), without docstrings and comments."""
+    if len(text) <= SHORT_CODE:
+        return code_key(text)
+    from smc_decode.workers.pool import TaskDied, TaskError, default_workers
+
+    try:
+        found: str | None = default_workers().call("code_key", CODE_SECONDS, text=text)
+    except (TaskDied, TaskError):
+        return None
+    return found
+
+
+def code_key(text: str) -> str | None:
+    """:func:`extract_code`, in this process. A digest, where the tree is larger than the text may be."""
     from smc_decode.potentials.code.program import fenced_code, parse
 
     code = fenced_code(text)
@@ -60,9 +77,10 @@ def extract_code(text: str) -> Hashable | None:
             ):
                 node.body = node.body[1:] or [ast.Pass()]
     try:
-        return ast.dump(tree)
+        dumped = ast.dump(tree)
     except RecursionError:
-        return extract_text(text)
+        dumped = " ".join(text.split())
+    return dumped if len(dumped) <= 4 * SHORT_CODE else hashlib.blake2b(dumped.encode("utf-8", "replace")).hexdigest()
 
 
 def check_extractor(name: str) -> str:

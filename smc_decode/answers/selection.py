@@ -15,7 +15,9 @@ import numpy as np
 
 from smc_decode.answers.behaviour import behaviours
 from smc_decode.config import SMCConfig
+from smc_decode.errors import ExtractorFault
 from smc_decode.laws.resampling import systematic
+from smc_decode.potentials.options import MissingExtra
 from smc_decode.registry import Registry
 from smc_decode.result import Particle
 
@@ -99,7 +101,7 @@ def select(
 
     Draws of a search (``best``, ``vote``) are alive, complete and distinct while there are any such.
     """
-    searching = config.first_pass_size is not None
+    searching = config.first_pass_size is not None and config.stop_at_reward is not None
     electorate = Electorate(particles, rng, config.extractor, decode, to_be_ended=searching)
     return [particles[i] for i in SELECTIONS[config.selection](electorate, n)]
 
@@ -111,6 +113,7 @@ def answer_key(extractor: str, decode: Decode | None) -> Key:
 
     Raises:
         ValueError: a text extractor with an engine that has no tokenizer.
+        ExtractorFault (the key, when it is asked): the extractor raised, or gave what cannot be compared.
     """
     if extractor == "tokens":
         return lambda token_ids: token_ids
@@ -121,7 +124,15 @@ def answer_key(extractor: str, decode: Decode | None) -> Key:
     extract = EXTRACTORS[extractor]
 
     def key(token_ids: tuple[int, ...]) -> Hashable | None:
-        return extract(decode(token_ids))
+        text = decode(token_ids)
+        try:
+            found = extract(text)
+            hash(found)
+        except MissingExtra:
+            raise
+        except (Exception, SystemExit) as error:
+            raise ExtractorFault(f"extractor {extractor!r} raised {type(error).__name__}: {error}") from error
+        return found
 
     return key
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
-from smc_decode.engines.protocol import EngineInfo, EngineRequestError, Extend
+from smc_decode.engines.protocol import Continuation, EngineError, EngineInfo, EngineRequestError, Extend
 from smc_decode.shaping import NO_SHAPING, Shaping
 
 
@@ -75,6 +76,35 @@ def check_shaping(info: EngineInfo, shaping: Shaping) -> None:
     missing = sorted(shaping.used() - info.shapes)
     if missing:
         raise EngineRequestError(f"the engine {info.name!r} has no {', '.join(missing)}")
+
+
+def check_continuation(info: EngineInfo, request: Extend, drawn: Continuation) -> None:
+    """What an engine gave for a request. Raises EngineError that names it: numbers that no weight can be made of.
+
+    log p of a drawn token is finite where q is p's own law, and may be -inf where the proposal is another one.
+    """
+    tokens, who = drawn.token_ids, f"the engine {info.name!r}"
+    if not tokens or len(tokens) > request.max_new_tokens:
+        raise EngineError(f"{who} drew {len(tokens)} tokens where 1 to {request.max_new_tokens} were asked for")
+    if min(tokens) < 0 or max(tokens) >= info.vocab_size:
+        raise EngineError(f"{who} drew token ids outside its vocabulary (0 to {info.vocab_size - 1})")
+    lists = {"log p": drawn.logprobs, "log q": drawn.proposal_logprobs, "log z": drawn.log_z}
+    for name, values in lists.items():
+        if values and len(values) != len(tokens):
+            raise EngineError(f"{who} gave {len(values)} values of {name} for {len(tokens)} tokens")
+        total = sum(values)
+        never_drawn = name == "log p" and total == -math.inf and not info.tempered_proposal
+        if not math.isfinite(total) and not never_drawn:
+            wrong = next((value for value in values if not math.isfinite(value)), total)
+            raise EngineError(f"{who} gave {wrong} for {name} of a token that it drew")
+
+
+def check_law(info: EngineInfo, log_p: Sequence[float], length: int) -> None:
+    """The log-probabilities of all next tokens. Raises EngineError that names the engine: NaN, +inf, or all -inf."""
+    top = max(log_p)
+    wrong = "nan" if any(map(math.isnan, log_p)) else {math.inf: "+inf", -math.inf: "all -inf"}.get(top)
+    if wrong is not None:
+        raise EngineError(f"the engine {info.name!r} gave log-probabilities of {wrong} after {length} tokens")
 
 
 def check_score(info: EngineInfo, token_ids: Sequence[int], start: int, top_logprobs: int) -> None:

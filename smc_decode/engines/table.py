@@ -22,7 +22,7 @@ from smc_decode.engines.base import (
     Tokenizer,
     TokenScore,
 )
-from smc_decode.engines.checks import check_requests, check_score
+from smc_decode.engines.checks import check_law, check_requests, check_score
 from smc_decode.laws.codes import Uniforms
 from smc_decode.laws.weights import Floats, log_sum_exp
 from smc_decode.shaping import NO_SHAPING, Shaping
@@ -187,6 +187,7 @@ class TableEngine(BaseEngine):
             log_p = np.array(self._next(prefix), dtype=np.float64)
             if log_p.shape != (self._info.vocab_size,):
                 raise ValueError(f"next_logprobs gave shape {log_p.shape}, expected ({self._info.vocab_size},)")
+            check_law(self._info, log_p.tolist(), len(prefix))
             if len(self._laws) >= _MAX_LAWS:
                 self._laws.clear()
             law = self._laws[key] = _Law(log_p - log_sum_exp(log_p), temperature, shaping)

@@ -6,14 +6,17 @@ package of rewards").
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
+from smc_decode.potentials.accounts import PaidSandbox, PaidWorkers
 from smc_decode.potentials.base import RewardSource
 from smc_decode.potentials.cache import ContentCache
 from smc_decode.potentials.options import Options, RewardRequest
+from smc_decode.workers.fair import FairPlaces
 
 if TYPE_CHECKING:
     from smc_decode.workers.pool import WorkerPool
@@ -34,6 +37,14 @@ class Resources:
     workers: WorkerPool | None = None
     models: Mapping[str, Any] = field(default_factory=dict)
     allow_client_tests: bool = False
+
+    _places: FairPlaces | None = None
+
+    def sandbox_places(self) -> FairPlaces:
+        """As many places as the sandbox runs programs at a time."""
+        if self._places is None:
+            self._places = FairPlaces(getattr(self.sandbox, "max_parallel", None) or os.cpu_count() or 1)
+        return self._places
 
     def worker_pool(self) -> WorkerPool:
         """The worker processes, whose pool is made when it is first needed."""
@@ -57,6 +68,16 @@ class Context:
     shared: Callable[[str, Callable[[], Any]], Any]
     common: Callable[[Hashable, Callable[[], Any]], Any]
     member: Callable[[str, Mapping[str, Any], str], RewardSource]
+
+    @property
+    def sandbox(self) -> PaidSandbox:
+        """The sandbox, at the request's expense."""
+        return PaidSandbox(self.resources.sandbox, self.resources.sandbox_places(), self.request.account)
+
+    @property
+    def workers(self) -> PaidWorkers:
+        """The worker processes, at the request's expense."""
+        return PaidWorkers(self.resources.worker_pool(), self.request.account)
 
     def cache(self) -> ContentCache[Any]:
         """Scores by content, shared by all requests of this reward."""

@@ -23,6 +23,7 @@ KINDS: Registry[Kind[Any]] = Registry(
         "regex": f"{_OURS}.text.regular_expression:KIND",
         "prm": f"{_OURS}.models.process_reward:KIND",
         "orm": f"{_OURS}.models.outcome_reward:KIND",
+        "decisions": f"{_OURS}.models.decisions:KIND",
         "verifier": f"{_OURS}.models.verifier:KIND",
         "function": f"{_OURS}.own.entry_point:KIND",
         "http": f"{_OURS}.own.http:KIND",

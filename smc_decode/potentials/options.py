@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from smc_decode.answers.thinking import Thinking
+from smc_decode.potentials.accounts import Account
 from smc_decode.validation import field_names, problem_of
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -43,12 +45,16 @@ class MissingExtra(ImportError):
 @dataclass(frozen=True)
 class RewardRequest:
     """The request that a reward is built for. ``messages`` is None for a completion; ``client_is_local``: the client is
-    on this machine's loopback; ``continues``: the answer goes on with the last message (``continue_final_message``)."""
+    on this machine's loopback; ``continues``: the answer goes on with the last message (``continue_final_message``);
+    ``thinking``: how texts of a model that thinks aloud are taken apart, None: rewards look at all of them;
+    ``account``: what pays for its rewards."""
 
     prompt_text: str = ""
     messages: Sequence[Mapping[str, Any]] | None = None
     client_is_local: bool = True
     continues: bool = False
+    thinking: Thinking | None = None
+    account: Account = field(default_factory=Account, compare=False)
 
     @property
     def task(self) -> str:
@@ -65,8 +71,10 @@ class RewardRequest:
 
     @property
     def lead(self) -> str:
-        """What the assistant's message begins with already, as the client wrote it; rewards judge the whole message."""
-        return text_of((self.messages or ())[-1].get("content")) if self.continues_assistant else ""
+        """What the assistant's message begins with already, as the client wrote it; rewards judge the whole message, or
+        what of it is no thought."""
+        written = text_of((self.messages or ())[-1].get("content")) if self.continues_assistant else ""
+        return written if self.thinking is None else Thinking(self.thinking.tags).final(written)
 
 
 def text_of(content: object) -> str:

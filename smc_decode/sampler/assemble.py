@@ -30,7 +30,6 @@ class Parts:
 
     context: RunContext
     rollouts: Rollouts | None
-    recycle: Recycle | None
     moves: Sequence[Move]
     tempering: Tempering | None
     set_aside: SetAside | None
@@ -40,24 +39,34 @@ class Parts:
         """The parts that the run's configuration asks for."""
         config = context.config
         rollouts = Rollouts(context) if config.lookahead.rollouts else None
-        recycle = Recycle(config, rollouts, context.n_blocks) if rollouts is not None and config.recycles else None
         moves = MOVES[config.rejuvenation.move](context, rollouts) if config.rejuvenation.steps else ()
         tempering = Tempering(context) if config.bridge.alpha or config.bridge.reward else None
         search = config.stop_at_reward is not None and config.first_pass_size is not None
         set_aside = SetAside(config.stop_at_reward) if search and config.stop_at_reward is not None else None
-        return cls(context, rollouts, recycle, moves, tempering, set_aside)
+        return cls(context, rollouts, moves, tempering, set_aside)
+
+    @property
+    def recycles(self) -> bool:
+        """Whether weighted rollouts are answers of the final population."""
+        return self.rollouts is not None and self.context.config.recycles
+
+    @property
+    def pools(self) -> bool:
+        """Whether the final population is a pool that was filled on the way."""
+        return self.recycles or self.context.config.exchanges or self.context.config.recycles_moves
 
     @property
     def first_level(self) -> float:
         """How far the target is raised when a run begins."""
         return 1.0 if self.tempering is None else 0.0
 
-    def algorithm(self, held: Sequence[LiveSequence]) -> Algorithm:
-        """An SMC pass. ``held``: sequences that later passes need."""
+    def algorithm(self, held: Sequence[LiveSequence], length: int | None = None) -> Algorithm:
+        """An SMC pass. ``held``: sequences that later passes need. ``length``: how long earlier passes' answers are."""
         start: Start = from_own_end
         if self.rollouts is not None and self.rollouts.reusable:
             start = TakeRollouts(self.context, self.rollouts)
-        return self._algorithm(start, held, early_stop=self.context.config.lookahead.early_stop)
+        first = self.context.config.first_lookahead(length) if self.rollouts is not None else 0
+        return self._algorithm(start, held, early_stop=self.context.config.lookahead.early_stop, first=first)
 
     def conditional(self, held: Sequence[LiveSequence], reference: LiveParticle) -> Algorithm:
         """A pass of conditional SMC, whose particle 0 is the ``reference``.
@@ -68,17 +77,20 @@ class Parts:
         plain = replace(self, moves=())._algorithm(start, held, early_stop=None)
         return replace(plain, resample=ResampleConditionally(self.context))
 
-    def _algorithm(self, start: Start, held: Sequence[LiveSequence], *, early_stop: float | None) -> Algorithm:
+    def _algorithm(
+        self, start: Start, held: Sequence[LiveSequence], *, early_stop: float | None, first: int = 0
+    ) -> Algorithm:
         context = self.context
         further = context.config.n_passes > 1
         return Algorithm(
             extend=Extend(context, start, self._moves_follow),
             score=Score(context),
-            look_ahead=self._look_ahead(),
+            look_ahead=self._look_ahead(first),
             weigh=Weigh(context, self.tempering),
-            recycle=self.recycle or nothing,
+            recycle=self._recycle(first),
             stop=AnyOf(self.stop_rules(early_stop)),
-            resample=Resample(context),
+            # What a product's factors say of a prefix stands; a telescoping potential may take it back.
+            resample=Resample(context, first if context.scorer.takes_back else 0),
             moves=self.moves,
             close=Close(context, held, self.tempering),
             commit=Commit(final=not self.moves and not further),
@@ -89,10 +101,15 @@ class Parts:
         scheduled = self.context.config.rejuvenation.scheduled
         return bool(self.moves) and any(map(scheduled, range(block, self.context.n_blocks)))
 
-    def _look_ahead(self) -> AsyncStep:
+    def _look_ahead(self, first: int) -> AsyncStep:
         if self.rollouts is None:
             return nothing
-        return LookAhead(self.context, self.rollouts, self.hopeless)
+        return LookAhead(self.context, self.rollouts, self.hopeless, first)
+
+    def _recycle(self, first: int) -> AsyncStep:
+        if self.rollouts is None or not self.recycles:
+            return nothing
+        return Recycle(self.context.config, self.rollouts, self.context.n_blocks, first)
 
     def stop_rules(self, early_stop: float | None) -> list[StopRule]:
         """What may end a pass before its last block, in the order in which it is asked."""
@@ -103,11 +120,11 @@ class Parts:
             rules.append(self.set_aside)
         if self.rollouts is not None:
             key = (
-                answer_key(config.extractor, self.context.decode)
+                answer_key(config.extractor, self.context.read)
                 if early_stop is not None
                 else answer_key("tokens", None)
             )
-            rules.append(PosteriorDecided(self.rollouts, early_stop, key, recycling=self.recycle is not None))
+            rules.append(PosteriorDecided(self.rollouts, early_stop, key, recycling=self.recycles))
         return rules
 
     def hopeless(self, trajectory: Trajectory) -> bool:

@@ -18,6 +18,8 @@ from smc_decode.sampler.scoring import Scorer
 from smc_decode.sampler.target import TargetLaw
 
 Decode = Callable[[Sequence[int]], str]
+Reads = Callable[[str], str]
+"""The part of a text that rewards, votes and stop strings look at (the answer, of a model that thinks aloud first)."""
 
 
 class Noise:
@@ -47,6 +49,9 @@ class RunContext:
     log_scale: float | None
     """log of the largest product of potentials that a sequence can have; None: not known."""
     decode: Decode | None
+    """Token ids to their text."""
+    read: Decode | None
+    """Token ids to what is looked at of their text."""
 
     @classmethod
     def of(
@@ -58,23 +63,26 @@ class RunContext:
         *,
         seed: int | np.random.Generator | None,
         prompt_text: str,
+        reads: Reads | None = None,
     ) -> Self:
         """The tools for a run. Raises EngineRequestError where the engine cannot serve it."""
         check_context(engine, len(prompt_token_ids), config)
         decode = None if engine.tokenizer is None else engine.tokenizer.decode
+        read = decode if decode is None or reads is None else lambda token_ids: reads(decode(token_ids))
         usage = Usage()
         target = TargetLaw(config, tempered_proposal=engine.info.tempered_proposal, any_log_z=engine.info.exact_log_z)
         keep_logprobs = potential is not None and potential.needs_logprobs
         return cls(
             config=config,
             target=target,
-            proposal=Proposal(engine, config, target, usage, keep_logprobs=keep_logprobs),
-            scorer=Scorer(potential, usage, config.block_size, prompt_token_ids, prompt_text, decode),
+            proposal=Proposal(engine, config, target, usage, keep_logprobs=keep_logprobs, reads=reads),
+            scorer=Scorer(potential, usage, config.block_size, prompt_token_ids, prompt_text, read),
             budget=Budget(usage, config.max_total_tokens, config.deadline_s, config.max_total_rows),
             usage=usage,
             noise=Noise(seed, config.n_particles),
             log_scale=0.0 if potential is None else potential.log_scale,
             decode=decode,
+            read=read,
         )
 
     @property

@@ -159,6 +159,8 @@ class Rollouts:
                 continue
             # How many more there are depends on the values of these.
             held = particle.rollouts[: self.always_drawn]
+            if not held:
+                return []
             for rollout in held:
                 if not rollout.trajectory.finished:
                     return []
@@ -231,10 +233,14 @@ class TakeRollouts:
 class LookAhead:
     """Algorithm 1, line "look ahead": estimates L^ of what was extended.
 
-    ``hopeless``: trajectories that a search has nothing to hope for from need no estimate.
+    ``hopeless``: trajectories that a search has nothing to hope for from need no estimate. ``first``: the block that
+    the first rollouts follow; before it L^ is 1.
     """
 
-    def __init__(self, context: RunContext, rollouts: Rollouts, hopeless: Callable[[Trajectory], bool]) -> None:
+    def __init__(
+        self, context: RunContext, rollouts: Rollouts, hopeless: Callable[[Trajectory], bool], first: int = 0
+    ) -> None:
+        self._first = first
         self._context = context
         self._rollouts = rollouts
         self._hopeless = hopeless
@@ -242,7 +248,7 @@ class LookAhead:
     async def __call__(self, state: State) -> Step:
         """The state with L^ on its extensions; it is 1 at the last block, also where a budget ends here."""
         self._rollouts.floor.begin(state.block)
-        if not state.extensions or state.last:
+        if not state.extensions or state.last or state.block < self._first:
             return state, None
         ahead = [i for i, each in enumerate(state.extensions) if self._wanted(each)]
         try:

@@ -13,6 +13,7 @@ from smc_decode.result import Particle, SMCResult
 from smc_decode.sampler.assemble import Parts
 from smc_decode.sampler.budget import BudgetSpent
 from smc_decode.sampler.extend import draw
+from smc_decode.sampler.moves import estimates_z
 from smc_decode.sampler.passes import Harvest
 from smc_decode.sampler.proposal import DrawRequest
 from smc_decode.sampler.state import LiveParticle, Population
@@ -21,17 +22,17 @@ from smc_decode.sampler.stops.posterior import take_rollouts
 
 async def outcome(parts: Parts, harvest: Harvest, n_draws: int) -> SMCResult:
     """The result of a run whose passes are over."""
-    context, config = parts.context, parts.context.config
+    context = parts.context
     population = _population(parts, harvest)
     weights = normalise([particle.log_weight for particle in population]).tolist()
     # A recycled population has another size than the passes had: its log-mean-exp is log Z^ all the same.
-    scale = math.log(len(population) / harvest.size) if parts.recycle is not None else 0.0
+    scale = math.log(len(population) / harvest.size) if parts.pools else 0.0
     particles = [
         _particle(replace(live, log_weight=live.log_weight + scale), weight)
         for live, weight in zip(population, weights, strict=True)
     ]
     draws = await _select(parts, particles, n_draws)
-    if not harvest.cut_short and config.first_pass_size is not None:
+    if not harvest.cut_short and parts.set_aside is not None:
         harvest, particles, draws = await _brought_to_end(parts, harvest, population, particles, draws)
     if context.decode is not None:
         draws = [replace(each, text=context.decode(each.token_ids)) for each in draws]
@@ -72,7 +73,7 @@ def _population(parts: Parts, harvest: Harvest) -> Population:
 async def _select(parts: Parts, particles: Sequence[Particle], n_draws: int) -> list[Particle]:
     """The draws, off the event loop where extractors may take their time over hostile text."""
     context = parts.context
-    arguments = (particles, context.config, n_draws, context.noise.rng, context.decode)
+    arguments = (particles, context.config, n_draws, context.noise.rng, context.read)
     if context.config.selection == "vote":
         return await asyncio.to_thread(select, *arguments)
     return select(*arguments)
@@ -129,9 +130,8 @@ def _particle(live: LiveParticle, weight: float) -> Particle:
 def _estimates_z(parts: Parts, harvest: Harvest, population: Population) -> bool:
     """Whether the run has an estimate of log Z at all."""
     config = parts.context.config
-    heuristic = bool(config.rejuvenation.steps) and config.rejuvenation.mode == "paper"
     searched = harvest.stopped == "reward_reached" or any(parts.hopeless(p.trajectory) for p in population)
-    return not (heuristic or harvest.cut_short or searched or not config.temperature)
+    return all(map(estimates_z, parts.moves)) and not (harvest.cut_short or searched or config.temperature == 0.0)
 
 
 def _inexact(parts: Parts, harvest: Harvest) -> Iterator[str]:

@@ -57,6 +57,12 @@ class Harvest:
         return tuple(particle for population in self.passes for particle in population)
 
     @property
+    def answer_length(self) -> int | None:
+        """The median number of tokens of the complete answers so far; None: there is none."""
+        lengths = sorted(len(p.trajectory) for p in self.drawn if p.alive and p.trajectory.finished)
+        return lengths[len(lengths) // 2] if lengths else None
+
+    @property
     def cut_short(self) -> bool:
         """Whether a budget ended the run."""
         return self.stopped in ("max_total_tokens", "max_total_rows", "deadline")
@@ -105,7 +111,7 @@ class Schedule:
         """An SMC pass of ``size`` particles, independent of those before it: their particles make one population."""
         unfinished = [p.sequence for p in harvest.drawn if not p.trajectory.finished]
         held = [self._root, *unfinished] if self._config.n_passes > 1 else unfinished
-        pass_ = self._steps(harvest, self._parts.algorithm(held), size, self._parts.first_level)
+        pass_ = self._steps(harvest, self._parts.algorithm(held, harvest.answer_length), size, self._parts.first_level)
         async with aclosing(pass_) as steps:
             async for harvest, event in steps:
                 yield harvest, event
@@ -115,13 +121,13 @@ class Schedule:
         """The harvest with the pass that has just ended."""
         state = harvest.state
         alive_before = any(particle.alive for particle in harvest.drawn)
-        particles = state.particles if self._parts.recycle is None else pooled(state)
+        particles = pooled(state) if self._parts.pools else state.particles
         size = harvest.size + len(state.particles)
         lost = not state.set_aside and not any(particle.alive for particle in particles)
         if lost and size == self._config.n_particles and not alive_before:
             raise AllParticlesDead(state.block, len(state.particles))
-        if harvest.cut_short and alive_before:
-            return harvest  # the population before it: a part is no match for what is complete
+        if harvest.cut_short and alive_before and not state.pool.answers:
+            return replace(harvest, population=harvest.passes[-1])  # a part is no match for what is complete
         if state.set_aside:
             particles = (*(p for p in particles if p.alive), *state.set_aside)
         return replace(harvest, population=particles, passes=(*harvest.passes, particles), size=size)

@@ -18,6 +18,7 @@ from smc_decode.engines.base import (
     FinishReason,
     LiveSequence,
 )
+from smc_decode.engines.checks import check_continuation
 from smc_decode.laws.codes import lattice
 from smc_decode.laws.targets import matched_log_z
 from smc_decode.result import Usage
@@ -47,7 +48,14 @@ class Proposal:
     """
 
     def __init__(
-        self, engine: Engine, config: SMCConfig, target: TargetLaw, usage: Usage, *, keep_logprobs: bool = False
+        self,
+        engine: Engine,
+        config: SMCConfig,
+        target: TargetLaw,
+        usage: Usage,
+        *,
+        keep_logprobs: bool = False,
+        reads: Callable[[str], str] | None = None,
     ) -> None:
         self._engine = engine
         self._config = config
@@ -57,7 +65,7 @@ class Proposal:
         self._logprobs = target.needs_logprobs or keep_logprobs
         # Engines know the common case by identity.
         self._shaping = NO_SHAPING if config.shaping == NO_SHAPING else config.shaping
-        self._stop = StopStrings(config.stop, engine.tokenizer)
+        self._stop = StopStrings(config.stop, engine.tokenizer, reads)
         self._live: dict[int, LiveSequence] = {}
         self._check_engine()
 
@@ -137,8 +145,9 @@ class Proposal:
             return
         self._usage.engine_calls += 1
         async with aclosing(self._engine.extend(requests)) as stream:
-            async for answer in stream:
-                yield answer
+            async for index, continuation in stream:
+                check_continuation(self._engine.info, requests[index], continuation)
+                yield index, continuation
 
     def _pay(self, account: Account, continuation: Continuation) -> None:
         setattr(self._usage, account, getattr(self._usage, account) + len(continuation.token_ids))

@@ -6,6 +6,7 @@ docs/method.md, section 5 ("Recycling").
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 from smc_decode.config import SMCConfig
@@ -19,17 +20,19 @@ from smc_decode.sampler.trajectory import Trajectory
 class Recycle:
     """Algorithm 1, after "weigh": adds the block's weighted rollouts to the pool, by their share."""
 
-    def __init__(self, config: SMCConfig, rollouts: Rollouts, n_blocks: int) -> None:
+    def __init__(self, config: SMCConfig, rollouts: Rollouts, n_blocks: int, first: int = 0) -> None:
+        """``first``: the block that the first rollouts follow."""
         self._rollouts = rollouts
         self._n_blocks = n_blocks
+        self._first = first
         # A block that is a rollout is in the pool already; moves and fresh draws bring something new.
         self._keep_last = not rollouts.reusable or bool(config.rejuvenation.steps)
 
     async def __call__(self, state: State) -> Step:
         """The state with a larger pool; there is nothing to tell. Rollouts that are not complete are no answers."""
-        if state.last or state.over:
+        if state.last or state.over or state.block < self._first:
             return state, None
-        share = log_share(state.block, self._n_blocks, keep_last=self._keep_last)
+        share = log_share(state.block - self._first, self._n_blocks - self._first, keep_last=self._keep_last)
         futures = self._rollouts.futures(state.particles)
         if not futures:
             return state, None
@@ -38,12 +41,31 @@ class Recycle:
         return replace(state, pool=pool), None
 
 
+def with_both_ends(state: State, ends: Sequence[tuple[LiveParticle, LiveParticle, float]], steps_left: int) -> State:
+    """The state after a move of the last block, with (old, new, log acceptance) of everybody in its pool.
+
+    A kernel that leaves the target invariant keeps weights proper, and so does its expectation given the proposal:
+    1 - a of a particle's weight stays where it was, a goes to what was proposed. Every step has an equal share of what
+    is left, this one included in ``steps_left``; nothing is left for the population after the last.
+    """
+    share = 1.0 if steps_left == 1 else state.pool.share + (1.0 - state.pool.share) / steps_left
+    each = math.log(share - state.pool.share) if share > state.pool.share else -math.inf
+    answers = list(state.pool.answers)
+    for old, new, log_acceptance in ends:
+        stays = math.log(-math.expm1(log_acceptance)) if log_acceptance < 0.0 else -math.inf
+        answers.append((old.trajectory, old.log_weight + each + stays))
+        answers.append((new.trajectory, old.log_weight + each + log_acceptance))
+    return replace(state, pool=Pool(tuple(answers), share))
+
+
 def pooled(state: State) -> Population:
     """The pool and, for the share that is left, the particles, as one population with the evidence of both.
 
     The weights sum to N times the estimate of Z. Identical sequences are one particle. Where the pass ended before
     its particles did, the pool alone stands for it.
     """
+    if not state.pool.answers:
+        return state.particles
     if state.pool.answers and any(particle.active for particle in state.particles):
         answers = [(trajectory, weight - math.log(state.pool.share)) for trajectory, weight in state.pool.answers]
     else:

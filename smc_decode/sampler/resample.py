@@ -14,7 +14,9 @@ from smc_decode.sampler.state import State, Step
 class Resample:
     """Algorithm 1, line "resample": where ESS < kappa N, never after the last block."""
 
-    def __init__(self, context: RunContext) -> None:
+    def __init__(self, context: RunContext, first: int = 0) -> None:
+        """``first``: no block before this one is resampled."""
+        self._first = first
         self._scheme = context.config.resampling
         self._threshold = context.config.ess_threshold
         self._rng = context.noise.rng
@@ -29,6 +31,8 @@ class Resample:
     def _due(self, state: State) -> bool:
         if state.last:  # while the target is still raised there is more to weigh
             return not state.at_target and state.cut is None
+        if state.block < self._first:
+            return False
         return self._threshold >= 1.0 or state.ess < self._threshold * len(state.particles)
 
     def _offspring(self, weights: Floats, n: int) -> Offspring:

@@ -20,7 +20,7 @@ from smc_decode.potentials.base import Potential
 from smc_decode.presets import preset
 from smc_decode.result import SMCResult
 from smc_decode.sampler.assemble import Parts
-from smc_decode.sampler.context import RunContext
+from smc_decode.sampler.context import Reads, RunContext
 from smc_decode.sampler.outcome import outcome
 from smc_decode.sampler.passes import Amend, Schedule
 
@@ -41,6 +41,7 @@ async def run(
     prompt_text: str = "",
     amend: Amend | None = None,
     proposal: Engine | None = None,
+    reads: Reads | None = None,
 ) -> AsyncGenerator[Event, None]:
     """Run SMC and yield what happens, ending with :class:`Finished`.
 
@@ -55,6 +56,7 @@ async def run(
         n_draws: how many answers to draw from the final population.
         prompt_text: what rewards are told of the prompt; the prompt itself where that is text.
         proposal: draws in the engine's place, from whatever law; the weights correct it (``engines.proposed``).
+        reads: the part of a text that rewards, votes and stop strings look at; None: all of it.
         amend: replaces parts of the algorithm of each pass, for research.
 
     Raises:
@@ -72,7 +74,7 @@ async def run(
     prompt = tuple(_encoded(engine, prompt_token_ids) if isinstance(prompt_token_ids, str) else prompt_token_ids)
     if isinstance(prompt_token_ids, str):
         prompt_text = prompt_text or prompt_token_ids
-    context = RunContext.of(engine, prompt, potential, config, seed=seed, prompt_text=prompt_text)
+    context = RunContext.of(engine, prompt, potential, config, seed=seed, prompt_text=prompt_text, reads=reads)
     try:
         parts = Parts.of(context)
         yield Started(config.n_particles, context.n_blocks, len(prompt))
@@ -98,6 +100,7 @@ async def sample(
     prompt_text: str = "",
     amend: Amend | None = None,
     proposal: Engine | None = None,
+    reads: Reads | None = None,
 ) -> SMCResult:
     """Run SMC and return its result. Arguments and errors as for :func:`run`."""
     events = run(
@@ -110,6 +113,7 @@ async def sample(
         prompt_text=prompt_text,
         amend=amend,
         proposal=proposal,
+        reads=reads,
     )
     async with aclosing(events):
         async for event in events:
@@ -129,6 +133,7 @@ def sample_sync(
     prompt_text: str = "",
     amend: Amend | None = None,
     proposal: Engine | None = None,
+    reads: Reads | None = None,
 ) -> SMCResult:
     """:func:`sample` for code without an event loop."""
     result = sample(
@@ -141,6 +146,7 @@ def sample_sync(
         prompt_text=prompt_text,
         amend=amend,
         proposal=proposal,
+        reads=reads,
     )
     return asyncio.run(result)
 

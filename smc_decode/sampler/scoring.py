@@ -75,6 +75,11 @@ class Scorer:
         return None if self._potential is None else inexact_of(self._potential)
 
     @property
+    def takes_back(self) -> bool:
+        """Whether what is said of a prefix counts only until more is known: a telescoping potential."""
+        return self._kind == "telescoping"
+
+    @property
     def _only_the_last(self) -> bool:
         """Whether a prefix's product of potentials is what is said of it, whatever was said of its own prefixes."""
         if self._potential is None or self._potential.kind == "product":

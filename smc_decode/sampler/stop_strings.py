@@ -6,24 +6,28 @@ target is then the model's law of sequences that end there, and the proposal end
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from smc_decode.engines.base import EngineRequestError, Tokenizer
 from smc_decode.sampler.trajectory import Trajectory
 
 
 class StopStrings:
-    """Cuts paths at stop strings. Without any it does nothing.
+    """Cuts paths at stop strings. Without any it does nothing. ``reads``: the part of a text that they are looked for
+    in; what it gives of a text begins with what it gives of the text's beginnings.
 
     Raises:
         EngineRequestError: stop strings with an engine that has no tokenizer.
     """
 
-    def __init__(self, stop: Sequence[str], tokenizer: Tokenizer | None) -> None:
+    def __init__(
+        self, stop: Sequence[str], tokenizer: Tokenizer | None, reads: Callable[[str], str] | None = None
+    ) -> None:
         if stop and tokenizer is None:
             raise EngineRequestError("stop strings need an engine with a tokenizer: use stop_token_ids")
         self._stop = tuple(stop)
         self._tokenizer = tokenizer
+        self._reads = reads
 
     def apply(self, path: Trajectory) -> tuple[Trajectory, bool]:
         """The path up to the token that completes the earliest stop string, and whether anything was cut."""
@@ -62,4 +66,6 @@ class StopStrings:
         if self._tokenizer is None:
             return False
         text = self._tokenizer.decode(token_ids)
+        if self._reads is not None:
+            text = self._reads(text)
         return any(stop in text for stop in self._stop)

@@ -13,14 +13,15 @@ class TargetLaw:
     """The configured target against the proposal that it is drawn with.
 
     ``level`` in [0, 1] softens it: alpha is raised from 1 and the potential's exponent from 0, as configured
-    (docs/method.md, "Bridging"); at 1 it is the requested target. ``tempered_proposal``: the engine draws from
-    p^(1/tau), as all of ours do; another law is corrected by its log q. ``any_log_z``: it tells log z_t at any
-    temperature.
+    (docs/method.md, "Bridging" and "Replica exchange"); at 1 it is the requested target. ``tempered_proposal``: the
+    engine draws from p^(1/tau), as all of ours do; another law is corrected by its log q. ``any_log_z``: it
+    tells log z_t at any temperature.
     """
 
     def __init__(self, config: SMCConfig, *, tempered_proposal: bool = True, any_log_z: bool = True) -> None:
         self._config = config
         self._greedy = config.temperature == 0.0
+        self._raises_alpha = config.bridge.alpha or (config.exchanges and config.target == "powered")
         self._tempered_proposal = tempered_proposal
         self._matched = self.matches(config.temperature)
         law = TARGETS[config.target]
@@ -43,11 +44,11 @@ class TargetLaw:
     def alpha(self, level: float = 1.0) -> float:
         """The exponent of p at this level."""
         alpha = self._config.alpha
-        return 1.0 + level * (alpha - 1.0) if self._config.bridge.alpha else alpha
+        return 1.0 + level * (alpha - 1.0) if self._raises_alpha else alpha
 
     def exponent(self, level: float = 1.0) -> float:
         """The exponent of the potential at this level."""
-        return level if self._config.bridge.reward else 1.0
+        return level if self._config.bridge.reward or self._config.exchanges else 1.0
 
     def temperature(self, level: float = 1.0) -> float:
         """The proposal temperature at this level: 1/alpha follows alpha."""

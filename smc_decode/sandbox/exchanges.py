@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import select
 import time
 from collections.abc import Callable, Sequence
@@ -117,64 +116,35 @@ def read_judgement(answer: object) -> Judgement:
     raise BadAnswer
 
 
-def exchange_streams(
-    to_script: FileIO, from_script: FileIO, data: bytes, max_output: int, deadline: float
-) -> tuple[bytes, bool]:
-    """Feed `data` and read until the script closes its output, has written more than `max_output`, or time is up.
+def read_output(from_script: FileIO, max_output: int, deadline: float) -> tuple[bytes, bool]:
+    """Read until the script closes its output, has written more than `max_output`, or time is up.
 
-    Returns the output (cut to `max_output`) and whether it came to its end. Closes `to_script`.
+    Returns the output (cut to `max_output`) and whether it came to its end.
     """
-    for stream in (to_script, from_script):
-        os.set_blocking(stream.fileno(), False)
-    pending = memoryview(data)
     parts: list[bytes] = []
     room = max_output
     poll = select.poll()
     poll.register(from_script, select.POLLIN)
-    if pending:
-        poll.register(to_script, select.POLLOUT)
-    else:
-        to_script.close()
-    while True:
-        ready = dict(poll.poll(max(0.0, deadline - time.monotonic()) * 1000))
-        if not ready:
-            return b"".join(parts), False
-        if from_script.fileno() in ready:
-            part = from_script.read(CHUNK)
-            if part == b"":
-                to_script.close()
-                return b"".join(parts), True
-            parts.append((part or b"")[:room])
-            room -= len(part or b"")
-            if room < 0:
-                return b"".join(parts), False
-        if not to_script.closed and to_script.fileno() in ready:
-            pending = _written(to_script, pending)
-            if not pending:
-                poll.unregister(to_script)
-                to_script.close()
-
-
-def _written(to_script: FileIO, pending: memoryview) -> memoryview:
-    """What is left to write after one write."""
-    try:
-        return pending[to_script.write(pending[:CHUNK]) or 0 :]
-    except BrokenPipeError:  # it does not want the rest
-        return pending[:0]
+    while poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+        part = from_script.read(CHUNK)
+        if part == b"":
+            return b"".join(parts), True
+        parts.append(part[:room])
+        room -= len(part)
+        if room < 0:
+            break
+    return b"".join(parts), False
 
 
 def run_script(
     channel: Channel,
-    to_script: FileIO,
     from_script: FileIO,
-    stdin: str,
     max_output: int,
     deadline: float,
     exit_status: Callable[[], int | None],
 ) -> ScriptOutcome:
     """See a script, which has been sent, through to its end. ``exit_status``: of its process, once that has gone."""
-    data = stdin.encode("utf-8", "surrogatepass")
-    output, ended = exchange_streams(to_script, from_script, data, max_output, deadline)
+    output, ended = read_output(from_script, max_output, deadline)
     text = output.decode("utf-8", "replace")
     if not ended and len(output) >= max_output:
         return ScriptOutcome("too_much_output", text, f"the script wrote more than {max_output} bytes")

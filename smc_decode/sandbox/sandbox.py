@@ -14,7 +14,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from smc_decode.sandbox.bounds import MAX_ASSERTIONS, MAX_CALL_ANSWER, MAX_SOURCE, SERVER_LIMITS, checked_seconds
 from smc_decode.sandbox.boxes import Bubblewrap, Landlock, Tier, Unconfined, Wiring
-from smc_decode.sandbox.ends import null_device, pipe, socket_pair
+from smc_decode.sandbox.ends import filled, null_device, pipe, socket_pair
 from smc_decode.sandbox.exchanges import check_calls, make_calls, run_script
 from smc_decode.sandbox.inbox.channel import MAX_ANSWER, MAX_REQUEST, Channel, ChannelClosed
 from smc_decode.sandbox.judging import judge
@@ -189,7 +189,7 @@ class Sandbox:
             return ScriptOutcome("raised", "", f"the program is longer than {MAX_SOURCE} characters")
         with self._launcher.place() as stack:
             ours, theirs = stack.enter_context(socket_pair())
-            stdin_end, to_script = stack.enter_context(pipe())
+            stdin_end = stack.enter_context(filled(stdin.encode("utf-8", "surrogatepass")))
             from_script, stdout_end = stack.enter_context(pipe())
             wiring = Wiring(stdin_end.fileno(), stdout_end.fileno(), theirs.fileno())
             box = self._launcher.start(stack, "script", wiring, timeout)
@@ -200,9 +200,7 @@ class Sandbox:
             deadline = time.monotonic() + seconds
             with contextlib.suppress(ChannelClosed):
                 channel.send(("script", source), deadline)
-            return run_script(
-                channel, to_script, from_script, stdin, self.limits.output_bytes, deadline, box.exit_status
-            )
+            return run_script(channel, from_script, self.limits.output_bytes, deadline, box.exit_status)
 
     async def arun_tests(self, prompt: str, completion: str, test: str, entry_point: str, timeout: float) -> Verdict:
         """`run_tests` for asyncio."""

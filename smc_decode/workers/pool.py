@@ -27,7 +27,10 @@ from typing import Any
 
 from smc_decode.potentials.base import RewardFailure
 from smc_decode.potentials.options import MissingExtra
+from smc_decode.workers.fair import FairPlaces
 
+_READERS_OF_CODE = ("smc_decode.workers.code", "smc_decode.potentials.code.program", "smc_decode.sandbox.screening",
+                    "smc_decode.potentials.code.probes")  # fmt: skip
 MODULES = {
     "claims": (),
     "holds": ("sympy", "latex2sympy2_extended"),
@@ -36,6 +39,11 @@ MODULES = {
     "json_answer": ("jsonschema", "referencing", "regex", "pydantic_core"),
     "check_schema": ("jsonschema", "referencing", "regex", "pydantic_core"),
     "pattern": ("regex",),
+    "code_task": _READERS_OF_CODE,
+    "refused_tests": _READERS_OF_CODE,
+    "examples": _READERS_OF_CODE,
+    "program": _READERS_OF_CODE,
+    "code_key": _READERS_OF_CODE,
 }
 TASKS = Path(__file__).with_name("tasks.py")
 START_SECONDS = 60.0
@@ -134,7 +142,7 @@ class WorkerPool:
     def __init__(self, size: int = 2) -> None:
         if size < 1:
             raise ValueError(f"size must be at least 1, got {size}")
-        self._places = threading.BoundedSemaphore(size)
+        self.places = FairPlaces(size)
         self._threads = ThreadPoolExecutor(size, thread_name_prefix="reward-worker")
         self._idle: list[_Worker] = []
         self._lock = threading.Lock()
@@ -145,28 +153,37 @@ class WorkerPool:
 
         Raises TaskDied, TaskError or RewardFailure.
         """
-        with self._places:
-            with self._lock:
-                if self._closed:
-                    raise RewardFailure("the worker processes have been stopped")
-                worker = self._idle.pop() if self._idle else None
-            worker = worker or _Worker()
-            try:
-                worker.load(MODULES[task])
-                value = worker.call(task, args, seconds)
-            except (TaskError, MissingExtra):
-                self._release(worker)
-                raise
-            except BaseException:
-                worker.kill()
-                raise
-            self._release(worker)
-            return value
+        with self.places.place(""):
+            return self.run(task, seconds, **args)
 
     async def acall(self, task: str, seconds: float, **args: Any) -> Any:
         """:meth:`call` without blocking the event loop."""
+        async with self.places.aplace(""):
+            return await self.arun(task, seconds, **args)
+
+    def run(self, task: str, seconds: float, **args: Any) -> Any:
+        """:meth:`call` for who has a place already."""
+        with self._lock:
+            if self._closed:
+                raise RewardFailure("the worker processes have been stopped")
+            worker = self._idle.pop() if self._idle else None
+        worker = worker or _Worker()
+        try:
+            worker.load(MODULES[task])
+            value = worker.call(task, args, seconds)
+        except (TaskError, MissingExtra):
+            self._release(worker)
+            raise
+        except BaseException:
+            worker.kill()
+            raise
+        self._release(worker)
+        return value
+
+    async def arun(self, task: str, seconds: float, **args: Any) -> Any:
+        """:meth:`acall` for who has a place already."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, functools.partial(self.call, task, seconds, **args))
+        return await loop.run_in_executor(self._threads, functools.partial(self.run, task, seconds, **args))
 
     def close(self) -> None:
         """End the workers. Idempotent."""

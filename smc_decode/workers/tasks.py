@@ -25,6 +25,11 @@ TASKS = {
     "same": "smc_decode.workers.mathematics:same",
     "json_answer": "smc_decode.workers.schemas:json_answer",
     "check_schema": "smc_decode.workers.schemas:problem",
+    "code_task": "smc_decode.workers.code:task",
+    "refused_tests": "smc_decode.workers.code:refused",
+    "examples": "smc_decode.workers.code:examples",
+    "program": "smc_decode.workers.code:program",
+    "code_key": "smc_decode.workers.code:key",
     "pattern": "smc_decode.workers.patterns:match",
 }
 WARM_UP = {"latex2sympy2_extended": "smc_decode.workers.mathematics:warm_up"}
@@ -72,10 +77,12 @@ def _function(name: str) -> Any:
 
 
 def _open_package() -> None:
-    """Make the library's modules importable without the library's own ``__init__``, which brings NumPy and pydantic."""
-    package = ModuleType("smc_decode")
-    package.__path__ = [str(Path(__file__).resolve().parents[1])]
-    sys.modules["smc_decode"] = package
+    """Make the library's modules importable without what the ``__init__`` of its packages brings (NumPy, pydantic)."""
+    root = Path(__file__).resolve().parents[1]
+    for name in ("", ".potentials", ".sandbox"):
+        package = ModuleType("smc_decode" + name)
+        package.__path__ = [str(root.joinpath(*name.split(".")))]
+        sys.modules["smc_decode" + name] = package
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from smc_decode.answers import selection as rules
 from smc_decode.answers.extractors import EXTRACTORS
 from smc_decode.answers.selection import answer_key, groups, select
 from smc_decode.config import SMCConfig
+from smc_decode.errors import ExtractorFault
 from smc_decode.result import Particle
 
 
@@ -66,6 +67,13 @@ def test_an_extractor_runs_once_for_identical_sequences():
 def test_a_text_extractor_without_a_tokenizer_is_refused():
     with pytest.raises(ValueError, match="no tokenizer"):
         answer_key("boxed", None)
+
+
+@pytest.mark.parametrize("wrong", [lambda text: 1 / 0, lambda text: [text], lambda text: exit()])
+def test_an_extractor_that_raises_is_named(wrong, monkeypatch):
+    monkeypatch.setitem(EXTRACTORS._things, "mine", wrong)
+    with pytest.raises(ExtractorFault, match="extractor 'mine' raised"):
+        answer_key("mine", lambda token_ids: "text")((1, 2))
 
 
 # ---- whom a search may choose -------------------------------------------------------------------------------------

@@ -441,3 +441,32 @@ async def test_many_asynchronous_requests_at_a_time(server: Server) -> None:
 
         answers = await asyncio.gather(*map(ask, range(16)))
     assert None not in answers
+
+
+# ---- responses ---------------------------------------------------------------------------------------------------
+
+
+def test_a_response_with_nothing_but_an_input(client: openai.OpenAI, model: str) -> None:
+    response = client.responses.create(model=model, input="Name a colour.")
+    assert response.output_text
+    assert response.usage
+    assert response.usage.total_tokens == response.usage.input_tokens + response.usage.output_tokens
+
+
+def test_a_streamed_response_is_the_whole_one(client: openai.OpenAI, model: str) -> None:
+    body: Any = {"model": model, "input": "Name a colour.", "max_output_tokens": 12, "extra_body": {**ONE, "seed": 4}}
+    whole = client.responses.create(**body)
+    events = list(client.responses.create(**body, stream=True))
+    assert "".join(each.delta for each in events if each.type == "response.output_text.delta") == whole.output_text
+    assert events[-1].response.usage == whole.usage
+
+
+def test_a_structured_response_is_parsed(client: openai.OpenAI, model: str) -> None:
+    class Person(BaseModel):
+        name: str
+        age: int
+
+    asked = "Ann is 7 years old. Answer as JSON."
+    body: Any = {"model": model, "input": asked, "max_output_tokens": 120, "extra_body": {**ONE, "seed": 2}}
+    parsed = client.responses.parse(**body, text_format=Person)
+    assert isinstance(parsed.output_parsed, Person)

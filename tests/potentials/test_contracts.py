@@ -32,6 +32,7 @@ CASES: dict[str, tuple[dict, dict, tuple[str, ...]]] = {
     "prm": ({"model": "steps"}, {"aggregate": "min"}, ("a 9\n\nb 5\n\nc 8", *ANSWERS)),
     "orm": ({"model": "whole"}, {"judge_prefixes": True}, ANSWERS),
     "verifier": ({"model": "judge", **OPTIONS}, {"judge_prefixes": True}, ANSWERS),
+    "decisions": ({"url": "http://judge/v1", "model": "judge", "judge_prefixes": True}, {}, ANSWERS),
     "function": ({"function": f"{__name__}:shortness", "judge_prefixes": True}, {}, ANSWERS),
     "http": ({"url": "http://rewards/score", "judge_prefixes": True}, {}, ANSWERS),
     "ensemble": ({}, {"members": {"confidence": 1, "regex": 2}, "params": {"regex": {"pattern": ".*7"}}}, ANSWERS),
@@ -59,6 +60,9 @@ def test_there_is_a_case_for_every_kind():
 @pytest.mark.parametrize("kind", CASES)
 async def test_every_kind_of_source_keeps_the_contract(kind, sandbox, workers, monkeypatch):
     def answered(request):
+        if kind == "decisions":
+            share = 1 / (1 + len(json.loads(request.content)["input"]))
+            return httpx.Response(200, json={"answers": [{"type": "predicate", "probability": share}]})
         answers = json.loads(request.content)["answers"]
         return httpx.Response(200, json={"rewards": [1 / (1 + len(item["text"])) for item in answers]})
 
@@ -67,7 +71,7 @@ async def test_every_kind_of_source_keeps_the_contract(kind, sandbox, workers, m
     made = RewardCatalogue.from_toml(
         {"rewards": {"tried": {"source": kind, **options}}}, sandbox=sandbox, workers=workers, models=models
     )
-    if kind == "http":
+    if kind in ("http", "decisions"):
         client = httpx.AsyncClient
         monkeypatch.setattr(
             httpx, "AsyncClient", lambda **given: client(**given | {"transport": httpx.MockTransport(answered)})

@@ -69,6 +69,7 @@ SETTINGS = {
         "lookahead": {"rollouts": 1, "reuse": False, "temperature": 0.3},
     },
     "two rollouts of one particle": {"n_particles": 1, "lookahead": {"rollouts": 2}},
+    "one rollout, late": {"ess_threshold": 1.0, "lookahead": {"rollouts": 1, "start": 0.6}},
     "one rollout that is not recycled": {"ess_threshold": 1.0, "lookahead": {"rollouts": 1, "recycle": False}},
     "passes of one particle each": {"first_pass_size": 1},
     "passes with a rollout": {"first_pass_size": 1, "lookahead": {"rollouts": 1}},

@@ -132,3 +132,71 @@ def test_what_is_kept_of_a_run_is_said_by_the_configuration():
     assert not config_of(model, lookahead={"rollouts": 2, "horizon": 2}).recycles
     assert not config_of(model, lookahead={"rollouts": 2}, n_sweeps=2).recycles
     assert not config_of(model, lookahead={"rollouts": 2}, rejuvenation={"steps": 1, "mode": "paper"}).recycles
+
+
+# ---- both ends of a move ------------------------------------------------------------------------------------------
+
+MOVED = {
+    "moved": {"rejuvenation": {"steps": 2}},
+    "a chain": {"rejuvenation": {"steps": 4}, "n_particles": 1, "ess_threshold": 0.0},
+    "moved, with rollouts": {"lookahead": {"rollouts": 2}, "rejuvenation": {"steps": 2}},
+    "moved in growing passes": {"rejuvenation": {"steps": 1}, "first_pass_size": 1},
+}
+
+
+@pytest.mark.parametrize("way", MOVED)
+@pytest.mark.parametrize("name", ["tempered-eos-product", "powered-eos-product"])
+def test_both_ends_of_a_move_estimate_the_posterior(name, way):
+    model = MODELS[name]
+    pooled = pool(model, runs=RUNS // 4, **MOVED[way])
+    assert abs(pooled.deviation) < 4
+    # without resampling (a chain) the weights of whole runs are a lottery
+    assert pooled.distance(model.posterior) < (0.2 if way == "a chain" else 0.1)
+
+
+async def test_a_move_that_is_recycled_changes_no_weight_in_all():
+    model = MODELS["tempered-eos-product"]
+    for seed in range(5):
+        sums = []
+        for recycle in (True, False):
+            config = config_of(model, rejuvenation={"steps": 2, "recycle": recycle})
+            result = await sample(engine_of(model), (), potential_of(model), config, seed=seed)
+            mean = np.logaddexp.reduce([p.log_weight for p in result.particles]) - math.log(len(result.particles))
+            assert mean == pytest.approx(result.log_z)
+            sums.append(result.log_z)
+        assert sums[0] == pytest.approx(sums[1])
+
+
+def test_trap_a_proposal_that_counts_as_much_as_what_it_would_replace():
+    """Half and half, whatever the acceptance says."""
+
+    def half(algorithm):
+        def wrap(move):
+            async def moved(state):
+                after, event = await move(state)
+                n = len(state.pool.answers)
+                new = after.pool.answers[n:]
+                halves = []
+                for (old, a), (proposal, b) in zip(new[::2], new[1::2], strict=True):
+                    both = np.logaddexp(a, b) - math.log(2.0)
+                    halves += [(old, both), (proposal, both)]
+                return replace(after, pool=Pool((*state.pool.answers, *halves), after.pool.share)), event
+
+            return moved
+
+        class Halved:
+            inexact = None
+
+            def __init__(self, move):
+                self._move, self.due = move, move.due
+                self._call = wrap(move)
+
+            async def __call__(self, state):
+                return await self._call(state)
+
+        return replace(algorithm, moves=[Halved(move) for move in algorithm.moves])
+
+    model = MODELS["powered-eos-product"]
+    settings = {"rejuvenation": {"steps": 1}, "n_particles": 6}
+    assert pool(model, runs=300, amend=half, **settings).distance(model.posterior) > 0.2
+    assert pool(model, runs=300, **settings).distance(model.posterior) < 0.1

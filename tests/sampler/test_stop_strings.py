@@ -60,3 +60,11 @@ async def test_a_stop_string_may_span_blocks_and_nothing_is_kept_behind_it():
         holds = "bab" in Letters().decode(particle.token_ids)
         assert holds == (particle.finish_reason == "stop")
         assert "bab" not in Letters().decode(particle.token_ids[:-1])
+
+
+def test_stop_strings_are_looked_for_in_what_is_read_of_a_text():
+    def after_the_first_b(text):
+        return text.partition("b")[2]
+
+    cut, _ = StopStrings(("aa",), Letters(), after_the_first_b).apply(path(1, 1, 2, 1, 1, 1))
+    assert cut.token_ids == (1, 1, 2, 1, 1)

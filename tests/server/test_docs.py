@@ -7,8 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
 from server.openai.protocol import ChatBody, CompletionBody
+from server.openai.responses.body import ResponsesBody
+from server.openai.scores import ScoreBody
+from server.openai.tokens import DetokenizeBody, TokenizeBody
 from server.runs.fields import SMCFields
 from server.settings import ServerSettings
 from smc_decode.config import SMCConfig
@@ -16,9 +20,7 @@ from tests.server.conftest import Client, chat, completion
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 API = (DOCS / "api.md").read_text(encoding="utf-8")
-ROWS = re.findall(
-    r"^\| `(\w+)` \| (both|completions|chat) \| (honoured|no effect|refused) \| (.*) \|$", API, re.MULTILINE
-)
+ROWS = re.findall(r"^\| `(\w+)` \| (\w+) \| (honoured|no effect|refused) \| (.*) \|$", API, re.MULTILINE)
 # What a table engine cannot do, and says so.
 RESHAPING: dict[str, Any] = {
     "presence_penalty": 1.5,
@@ -33,7 +35,25 @@ RESHAPING: dict[str, Any] = {
     "guided_regex": "a+",
     "guided_choice": ["a", "b"],
 }
-MODELS = {"/v1/completions": CompletionBody, "/v1/chat/completions": ChatBody}
+MODELS: dict[str, type[BaseModel]] = {
+    "/v1/completions": CompletionBody,
+    "/v1/chat/completions": ChatBody,
+    "/v1/responses": ResponsesBody,
+    "/v1/smc/score": ScoreBody,
+    "/tokenize": TokenizeBody,
+    "/detokenize": DetokenizeBody,
+}
+# What stands in the table's second column.
+PATHS = {
+    "both": ("/v1/completions", "/v1/chat/completions"),
+    "completions": ("/v1/completions",),
+    "chat": ("/v1/chat/completions",),
+    "responses": ("/v1/responses",),
+    "score": ("/v1/smc/score",),
+    "tokens": ("/tokenize", "/detokenize"),
+    "tokenize": ("/tokenize",),
+    "detokenize": ("/detokenize",),
+}
 
 # A value of each field that has no effect or is refused.
 VALUES: dict[str, Any] = {
@@ -55,6 +75,22 @@ VALUES: dict[str, Any] = {
     "guided_decoding_backend": "auto",
     "guided_grammar": "root ::= 'a'",
     "guided_whitespace_pattern": " ",
+    "prompt_cache_options": {"mode": "implicit"},
+    "max_tool_calls": 3,
+    "stream_options": {"include_obfuscation": True},
+    "background": True,
+    "truncation": "auto",
+    "previous_response_id": "resp_1",
+    "conversation": "conv_1",
+    "prompt": {"id": "pmpt_1"},
+    "context_management": [{"type": "compaction"}],
+    "background_options": {},
+    "moderation": {"model": "m"},
+    "image": {},
+    "access_programs": {},
+    "chat_template": "{{ messages }}",
+    "media_io_kwargs": {},
+    "mm_processor_kwargs": {},
     "skip_special_tokens": False,
 }
 # Of each field that is honoured: a value that a model of bytes without grammars can serve, or None.
@@ -70,7 +106,6 @@ HONOURED: dict[str, Any] = {
     "max_completion_tokens": 24,
     "stop": ["zz"],
     "seed": 1,
-    "logprobs": {"/v1/completions": 1, "/v1/chat/completions": True},
     "echo": True,
     "stream": True,
     "response_format": {"type": "text"},
@@ -78,6 +113,8 @@ HONOURED: dict[str, Any] = {
     "tool_choice": "none",
     "parallel_tool_calls": True,
     "reasoning_effort": "low",
+    "top_logprobs": 2,
+    "stream_options": {"include_usage": True},
     "top_k": 5,
     "min_p": 0.1,
     "stop_token_ids": [1],
@@ -89,15 +126,72 @@ HONOURED: dict[str, Any] = {
     "add_generation_prompt": True,
     "continue_final_message": False,
     "smc": {"preset": "power-smc"},
+    "input": [{"role": "user", "content": "b"}],
+    "instructions": "i",
+    "max_output_tokens": 3,
+    "text": {"format": {"type": "text"}, "verbosity": "low"},
+    "reasoning": {"effort": "low"},
+    "include": ["message.output_text.logprobs"],
+    "reward": "confidence",
+    "answers": [""],
+    "finished": False,
+    "reads": "all",
+    "return_token_strs": True,
+    "tokens": [97],
+}
+# Where a field means something else in one operation.
+OF_THAT: dict[tuple[str, str], Any] = {
+    ("/v1/completions", "logprobs"): 1,
+    ("/v1/chat/completions", "logprobs"): True,
+    ("/v1/responses", "tools"): [{"type": "function", "name": "f"}],
+    ("/tokenize", "prompt"): "a",
+    ("/tokenize", "add_special_tokens"): False,
+}
+# What goes along with a field.
+BESIDE: dict[tuple[str, str], dict[str, Any]] = {
+    ("/v1/chat/completions", "max_completion_tokens"): {"max_tokens": None},
+    ("/v1/chat/completions", "top_logprobs"): {"logprobs": True},
+    ("/v1/completions", "stream_options"): {"stream": True},
+    ("/v1/chat/completions", "stream_options"): {"stream": True},
+    ("/v1/responses", "stream_options"): {"stream": True},
+    ("/v1/smc/score", "prompt"): {"messages": None},
+    ("/tokenize", "prompt"): {"messages": None},
 }
 
 
-def operations(of: str) -> list[str]:
-    return {"both": list(MODELS), "completions": ["/v1/completions"], "chat": ["/v1/chat/completions"]}[of]
+def operations(of: str) -> tuple[str, ...]:
+    return PATHS[of]
 
 
 def body(path: str, **fields: Any) -> dict[str, Any]:
-    return completion(**fields) if path == "/v1/completions" else chat(**fields)
+    if path == "/v1/completions":
+        return completion(**fields)
+    if path == "/v1/chat/completions":
+        return chat(**fields)
+    return {**BODIES[path], **fields}
+
+
+def value_of(path: str, field: str, values: dict[str, Any]) -> Any:
+    return OF_THAT.get((path, field), values.get(field))
+
+
+MESSAGES = [{"role": "user", "content": "abc"}]
+BODIES: dict[str, dict[str, Any]] = {
+    "/v1/responses": {"model": "toy", "input": "abc", "max_output_tokens": 24, "seed": 7, "smc": {"preset": "base"}},
+    "/v1/smc/score": {
+        "model": "toy",
+        "messages": MESSAGES,
+        "reward": {"name": "regex", "params": {"pattern": "a"}},
+        "answers": ["a"],
+    },
+    "/tokenize": {"messages": MESSAGES},
+    "/detokenize": {"tokens": [97, 98]},
+}
+
+
+def answer(reply: dict[str, Any]) -> Any:
+    """What is answered, without ids."""
+    return reply["choices"] if "choices" in reply else [item["content"] for item in reply["output"]]
 
 
 @pytest.mark.parametrize("path", list(MODELS))
@@ -110,15 +204,17 @@ def test_the_table_has_every_field_and_no_other(path: str) -> None:
 async def test_fields_without_effect_change_nothing(client: Client, row: tuple[str, ...]) -> None:
     for path in operations(row[1]):
         plain = (await client.post(path, json=body(path))).json()
-        told = await client.post(path, json=body(path, **{row[0]: VALUES[row[0]]}))
+        beside = BESIDE.get((path, row[0]), {})
+        told = await client.post(path, json=body(path, **{row[0]: value_of(path, row[0], VALUES), **beside}))
         assert told.status_code == 200, told.text
-        assert told.json()["choices"] == plain["choices"]
+        if not beside:
+            assert answer(told.json()) == answer(plain)
 
 
 @pytest.mark.parametrize("row", [row for row in ROWS if row[2] == "refused"], ids=lambda row: row[0])
 async def test_refused_fields_are_a_400_that_names_them(client: Client, row: tuple[str, ...]) -> None:
     for path in operations(row[1]):
-        reply = await client.post(path, json=body(path, **{row[0]: VALUES[row[0]]}))
+        reply = await client.post(path, json=body(path, **{row[0]: value_of(path, row[0], VALUES)}))
         assert reply.status_code == 400
         assert reply.json()["error"]["param"].startswith(row[0])
         assert (await client.post(path, json=body(path, **{row[0]: None}))).status_code == 200
@@ -130,17 +226,8 @@ async def test_honoured_fields_are_served_or_refused_by_the_engine_with_a_reason
 ) -> None:
     field = row[0]
     for path in operations(row[1]):
-        if field == "top_logprobs":
-            fields: dict[str, Any] = {"logprobs": True, "top_logprobs": 2}
-        elif field == "stream_options":
-            fields = {"stream": True, "stream_options": {"include_usage": True}}
-        elif field in RESHAPING:
-            fields = {field: RESHAPING[field]}
-        else:
-            value = HONOURED[field]
-            fields = {field: value[path] if isinstance(value, dict) and path in value else value}
-        if field == "max_completion_tokens":
-            fields["max_tokens"] = None
+        value = RESHAPING[field] if field in RESHAPING else value_of(path, field, HONOURED)
+        fields = {field: value, **BESIDE.get((path, field), {})}
         reply = await client.post(path, json=body(path, **fields))
         if field in RESHAPING:
             assert reply.status_code == 400  # this engine's limit, in its own words
@@ -166,6 +253,7 @@ def test_openais_own_document_has_no_field_that_the_table_lacks() -> None:
 
     assert properties("CreateCompletionRequest") <= set(CompletionBody.model_fields)
     assert properties("CreateChatCompletionRequest") <= set(ChatBody.model_fields)
+    assert properties("CreateResponse") <= set(ResponsesBody.model_fields)
 
 
 def test_the_keys_of_smc_are_told() -> None:

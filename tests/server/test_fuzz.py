@@ -10,6 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from server.openai.protocol import ChatBody, CompletionBody
+from server.openai.responses.body import ResponsesBody
+from server.openai.scores import ScoreBody
+from server.openai.tokens import DetokenizeBody, TokenizeBody
 from server.runs.fields import SMCFields
 from smc_decode.config import SMCConfig
 from tests.server.conftest import Client, MakeClient, chat, completion
@@ -25,6 +28,13 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
     max_leaves=8,
 )
+ITEM_FIELDS = st.sampled_from(["type", "role", "content", "call_id", "name", "arguments", "output", "id", "summary"])
+KINDS = st.sampled_from(["message", "function_call", "function_call_output", "reasoning", "item_reference"])
+ITEMS = st.lists(
+    st.builds(lambda kind, fields: {"type": kind, "role": "user", "content": "a", **fields}, KINDS,
+              st.dictionaries(ITEM_FIELDS, JSON | st.just("a"), max_size=4)),
+    max_size=3,
+)  # fmt: skip
 SMC = st.sampled_from([*SMCFields.model_fields, *SMCConfig.model_fields])
 FUZZ = settings(
     max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
@@ -65,6 +75,28 @@ async def test_chat_with_any_values(small: Client, fields: dict[str, Any]) -> No
 async def test_smc_with_any_values(small: Client, fields: dict[str, Any]) -> None:
     body = completion()
     await send(small, "/v1/completions", {**body, "smc": {**body["smc"], **fields}})
+
+
+@FUZZ
+@given(st.dictionaries(st.sampled_from(list(ScoreBody.model_fields)), JSON, max_size=3))
+async def test_scores_with_any_values(make_client: MakeClient, fields: dict[str, Any]) -> None:
+    asked = {"model": "toy", "prompt": "abc", "reward": "confidence", "answers": ["a"]}
+    await send(make_client, "/v1/smc/score", {**asked, **fields})
+
+
+@FUZZ
+@given(st.sampled_from(["/tokenize", "/detokenize"]), st.data())
+async def test_tokens_with_any_values(make_client: MakeClient, path: str, data: st.DataObject) -> None:
+    fields = TokenizeBody.model_fields if path == "/tokenize" else DetokenizeBody.model_fields
+    drawn = data.draw(st.dictionaries(st.sampled_from(list(fields)), JSON, max_size=3))
+    await send(make_client, path, {**({"prompt": "a"} if path == "/tokenize" else {"tokens": [97]}), **drawn})
+
+
+@FUZZ
+@given(st.dictionaries(st.sampled_from(list(ResponsesBody.model_fields)), JSON, max_size=3), ITEMS)
+async def test_responses_with_any_values(make_client: MakeClient, fields: dict[str, Any], items: list[Any]) -> None:
+    asked = {"model": "toy", "input": items, "max_output_tokens": 8, "smc": {"preset": "base"}}
+    await send(make_client, "/v1/responses", {**asked, **fields})
 
 
 @FUZZ

@@ -51,6 +51,22 @@ class ByteTokenizer:
         return ids
 
 
+class ThinkingTokenizer(ByteTokenizer):
+    """Of a model that thinks aloud between tags; ``opened``: its template begins the thought, unless told not to."""
+
+    chat_template = "{% if '</think>' in content %}{% set content = content.split('</think>')[-1] %}{% endif %}"
+
+    def __init__(self, *, opened: bool = True) -> None:
+        self._opened = opened
+
+    def apply_chat_template(self, messages: Sequence[Mapping[str, Any]], **kwargs: Any) -> list[int]:
+        ids = super().apply_chat_template(messages, **kwargs)
+        begins = kwargs.get("add_generation_prompt", True) and not kwargs.get("continue_final_message")
+        if begins and self._opened:
+            ids += b"<think>\n" if kwargs.get("enable_thinking", True) else b"<think>\n\n</think>\n\n"
+        return ids
+
+
 def words(tokens: tuple[int, ...]) -> np.ndarray:
     """Letters a-f, blanks, é (two bytes) and the end; an incomplete é is always completed."""
     weights = np.zeros(VOCAB)
@@ -78,12 +94,14 @@ def script(text: str) -> Any:
     return law
 
 
-def toy_engine(law: Any = words, *, max_model_len: int | None = 512, sees_prompt: bool = True) -> TableEngine:
+def toy_engine(
+    law: Any = words, *, max_model_len: int | None = 512, sees_prompt: bool = True, tokenizer: Any = None
+) -> TableEngine:
     return TableEngine(
         law,
         VOCAB,
         END,
-        tokenizer=ByteTokenizer(),
+        tokenizer=tokenizer or ByteTokenizer(),
         sees_prompt=sees_prompt,
         max_model_len=max_model_len,
         name="toy",

@@ -10,7 +10,7 @@ from typing import Any
 
 from smc_decode.engines.base import EngineError, EngineRequestError, Tokenizer
 from smc_decode.engines.remote.replicas import Replica
-from smc_decode.engines.remote.wire import ALPHA, COLUMNS, PLAIN, BadReply, read_drawn, read_scores
+from smc_decode.engines.remote.wire import ALPHA, COLUMNS, PLAIN, BadReply, read_drawn, read_scores, replies_of
 
 _log = logging.getLogger(__name__)
 _TEXT = "Say which of these is larger: 9.11 or 9.9?\n\n\tÜber 3 naïve cafés — “quotes”, x_1 = f(y)[0];  日本"
@@ -73,6 +73,25 @@ async def check_logprobs(replica: Replica, model: str, prompt: Sequence[int], mo
         )
     if scored > -2 * _MAX_ROUNDING:
         raise EngineError(f"{replica.url}: the model is too sure of itself to tell what its log-probabilities mean")
+
+
+async def draws_apart(replica: Replica, model: str, prompt: Sequence[int], vocab_size: int) -> bool:
+    """Whether each of ``n`` sequences has noise of its own. Raises NoAnswer.
+
+    With one noise for all they would be the same; by chance two of 32 tokens at temperature 1 hardly are.
+    """
+    length = 32
+    body = {**PLAIN, "model": model, "prompt": list(prompt), "max_tokens": length, "seed": 11, "n": 2}
+    body |= {"temperature": 1.0, "ignore_eos": True}
+    try:
+        replies = replies_of(await _asked(replica, body), 2)
+        one, other = (
+            read_drawn(reply, max_tokens=length, logprobs=False, vocab_size=vocab_size, stops=frozenset())
+            for reply in replies
+        )
+    except EngineError:
+        return False
+    return one.token_ids != other.token_ids
 
 
 async def tells_proposals(replica: Replica, model: str, prompt: Sequence[int], vocab_size: int) -> bool:

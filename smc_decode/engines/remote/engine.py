@@ -1,9 +1,9 @@
 """Running vLLM servers as an engine: token ids over HTTP, for models that are served already.
 
-A sequence is its list of token ids. Each call of ``extend`` sends every sequence as a request of its own to the replica
-that the run is pinned to, whose prefix cache holds what they share. Works with ``vllm serve MODEL`` as it is; what such
-a server cannot tell exactly is refused (``remote.law``), and what it is, is checked before it is used
-(``remote.checks``).
+A sequence is its list of token ids. Each call of ``extend`` sends every distinct prefix as a request to the replica
+that the run is pinned to (``remote.bundles``), whose prefix cache holds what they share. Works with ``vllm serve
+MODEL`` as it is; what such a server cannot tell exactly is refused (``remote.law``), and what it is, is checked before
+it is used (``remote.checks``).
 """
 
 from __future__ import annotations
@@ -24,10 +24,12 @@ from smc_decode.engines.base import (
     TokenScore,
 )
 from smc_decode.engines.checks import check_labels, check_requests, check_score
+from smc_decode.engines.remote.bundles import bundled, each_alone
 from smc_decode.engines.remote.checks import (
     ServedModel,
     check_logprobs,
     check_tokenizer,
+    draws_apart,
     probe_prompt,
     score_body,
     served_model,
@@ -38,7 +40,7 @@ from smc_decode.engines.remote.replicas import Lease, NoAnswer, Replica, Replica
 from smc_decode.engines.remote.requests import continuation, extend_body, label_logprobs, labels_body
 from smc_decode.engines.remote.settings import RemoteSettings
 from smc_decode.engines.remote.tokenizer import Vocabulary, load_vocabulary
-from smc_decode.engines.remote.wire import BadReply, read_scores
+from smc_decode.engines.remote.wire import BadReply, read_scores, replies_of
 
 __all__ = ["Counters", "RemoteEngine", "RemoteSettings"]
 
@@ -48,10 +50,12 @@ _MAX_LABELS = 128  # of vLLM's logprob_token_ids
 
 @dataclass(slots=True)
 class Counters:
-    """What was asked of the servers since the start. ``tokens_cached``: as far as they say."""
+    """What was asked of the servers since the start. ``posts``: HTTP requests that ``requests`` for continuations went
+    in; ``tokens_cached``: as far as they say."""
 
     calls: int = 0
     requests: int = 0
+    posts: int = 0
     retried: int = 0
     tokens_sent: int = 0
     tokens_cached: int = 0
@@ -90,6 +94,7 @@ class RemoteEngine(BaseEngine):
         self._model = model
         self._tokenizer = vocabulary.tokenizer
         self._counters = Counters()
+        self._bundles = False
         self._info = EngineInfo(
             name="remote",
             model=model.name,
@@ -149,8 +154,18 @@ class RemoteEngine(BaseEngine):
         engine = cls(settings, replicas, model, vocabulary, length=length, weighs=bool(weighing) and all(weighing))
         replicas.readmit_by(engine.check)
         await asyncio.gather(*(engine._check_first(replica) for replica in replicas.up))
+        engine._bundles = settings.bundle and await engine._all_draw_apart()
         await replicas.health()
         return engine
+
+    async def _all_draw_apart(self) -> bool:
+        """Whether every server gives each of ``n`` sequences noise of its own."""
+        prompt, size = probe_prompt(self._tokenizer), self._info.vocab_size
+        try:
+            found = [await draws_apart(each, self._model.name, prompt, size) for each in self._replicas.up]
+        except NoAnswer:
+            return False
+        return all(found)
 
     async def _check_first(self, replica: Replica) -> None:
         try:
@@ -166,6 +181,8 @@ class RemoteEngine(BaseEngine):
         prompt, size = probe_prompt(self._tokenizer), self._info.vocab_size
         await check_tokenizer(replica, self._model.name, self._tokenizer)
         await check_logprobs(replica, self._model.name, prompt, self._settings.max_logprobs, size)
+        if self._bundles and not await draws_apart(replica, self._model.name, prompt, size):
+            raise EngineError(f"{replica.url} gives all n sequences of a request one noise: set bundle to false")
         if self._info.exact_log_z and not await tells_proposals(replica, self._model.name, prompt, size):
             raise EngineError(
                 f"{replica.url} does not load smc_decode.engines.vllm.inside.served_rows, as the others do"
@@ -211,30 +228,38 @@ class RemoteEngine(BaseEngine):
         counters.tokens_sent += sum(len(body["prompt"]) for body in bodies)
         for request in requests:
             _lease(request.sequence).width = len(requests)
+        owners = [id(_lease(request.sequence)) for request in requests]
+        bundles = bundled(bodies, owners) if self._bundles else each_alone(bodies)
+        counters.posts += len(bundles)
         tasks = {
-            asyncio.create_task(self._draw(request, body)): index
-            for index, (request, body) in enumerate(zip(requests, bodies, strict=True))
+            asyncio.create_task(self._draw([requests[index] for index in bundle.indices], bundle.body)): bundle
+            for bundle in bundles
         }
         pending = set(tasks)
         try:
             while pending:
                 done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-                for task in sorted(done, key=lambda each: tasks[each]):
-                    continuation = task.result()
-                    requests[tasks[task]].sequence.token_ids.extend(continuation.token_ids)
-                    counters.tokens_cached += continuation.prompt_cached
-                    counters.tokens_drawn += len(continuation.token_ids)
-                    yield tasks[task], continuation
+                for task in sorted(done, key=lambda each: tasks[each].indices):
+                    for index, continuation in zip(tasks[task].indices, task.result(), strict=True):
+                        requests[index].sequence.token_ids.extend(continuation.token_ids)
+                        counters.tokens_cached += continuation.prompt_cached
+                        counters.tokens_drawn += len(continuation.token_ids)
+                        yield index, continuation
         finally:
             # A request whose connection is closed is aborted by vLLM.
-            counters.aborted += sum(task.cancel() for task in tasks)
+            counters.aborted += sum(len(bundle.indices) for task, bundle in tasks.items() if task.cancel())
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _draw(self, request: Extend, body: dict[str, Any]) -> Continuation:
-        lease = _lease(request.sequence)
+    async def _draw(self, requests: Sequence[Extend], body: dict[str, Any]) -> list[Continuation]:
+        """The draws of one request to a server, a choice each."""
+        lease = _lease(requests[0].sequence)
         reply = await self._replicas.call(lease, _COMPLETIONS, body)
         with _blaming(lease):
-            return continuation(self._info, request, body, reply)
+            choices = replies_of(reply, len(requests))
+            return [
+                continuation(self._info, request, body, choice)
+                for request, choice in zip(requests, choices, strict=True)
+            ]
 
     # ---- scoring ----------------------------------------------------------------------------------------------
 

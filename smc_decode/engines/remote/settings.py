@@ -29,6 +29,8 @@ class RemoteSettings(BaseModel):
         backoff: seconds before the first of them; doubled each time, with jitter.
         connections: most connections to one replica; further calls wait.
         probe_interval: seconds between looks at a replica that is out.
+        bundle: send draws of one prefix as one request with ``n``, where the servers give each of them noise of its own
+            (which is tried at the start).
         max_answer_bytes: a longer answer is refused.
     """
 
@@ -49,6 +51,7 @@ class RemoteSettings(BaseModel):
     backoff: Annotated[float, Field(ge=0, le=60)] = 0.2
     connections: int = Field(256, ge=1, le=10_000)
     probe_interval: Seconds = 5.0
+    bundle: bool = True
     max_answer_bytes: int = Field(64 << 20, ge=1 << 16)
 
     @field_validator("urls", mode="before")

@@ -13,7 +13,7 @@ from typing import Any
 
 from smc_decode.engines.base import EngineError
 
-# A list of prompts in one request would share its seed, so every particle is a request of its own.
+# A list of prompts in one request would share its seed, so every prefix is a request of its own.
 PLAIN: Mapping[str, Any] = {
     "n": 1,
     "stream": False,
@@ -106,6 +106,23 @@ def _drawn_tokens(choice: Mapping[str, Any], max_tokens: int, vocab_size: int, s
     if stops.intersection(token_ids[:-1]):
         raise BadReply("tokens after one that ends the completion")
     return token_ids
+
+
+def replies_of(reply: Any, count: int) -> list[Any]:
+    """A reply of ``count`` choices as one for each, in their order; what came from the cache is told of the first.
+
+    Raises BadReply.
+    """
+    if count == 1:
+        return [reply]
+    choices = reply.get("choices") if isinstance(reply, dict) else None
+    if not isinstance(choices, list) or not all(isinstance(choice, dict) for choice in choices):
+        raise BadReply("no choices")
+    by_index = {choice.get("index"): choice for choice in choices}
+    if len(choices) != count or set(by_index) != set(range(count)):
+        raise BadReply(f"not {count} choices, each with its index")
+    usage = reply.get("usage")
+    return [{"choices": [by_index[i]], "usage": usage if i == 0 else None} for i in range(count)]
 
 
 def read_scores(reply: Any, token_ids: Sequence[int], first: int, top: int, vocab_size: int) -> list[dict[int, float]]:

@@ -1,4 +1,7 @@
-"""What the engine's process and ours say to each other. Plain data, which ``vllm.channel`` carries."""
+"""What the engine's process and ours say to each other. Plain data, which ``vllm.channel`` carries.
+
+What there is one of for each sequence is not frozen: a frozen dataclass with slots is pickled field by field in Python.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import Any
 from smc_decode.shaping import NO_SHAPING, Shaping
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Generate:
     """Draw tokens after ``prompt``. Everything in it is already checked.
 
@@ -85,7 +88,7 @@ class Stop:
     pass
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Generated:
     """``values`` has a list for log p and one for each of the request's columns or labels.
 

@@ -57,6 +57,8 @@ def generate(info: EngineInfo, identity: int, request: Extend, call: int) -> Gen
 def _as_asked(info: EngineInfo, request: Extend) -> Shaping:
     """vLLM counts ``min_tokens`` from where a request begins, and takes no more than it may draw."""
     shaping = request.shaping
+    if not shaping.min_tokens and shaping.top_k < info.vocab_size:
+        return shaping  # the same for a whole population: it is pickled once
     missing = max(shaping.min_tokens - len(request.sequence.token_ids), 0)
     return replace(
         shaping,

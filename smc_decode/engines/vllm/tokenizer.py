@@ -8,6 +8,10 @@ from typing import Any
 
 from smc_decode.engines.base import EngineRequestError
 
+_PATHS = frozenset(
+    {"vocab_file", "merges_file", "tokenizer_file", "special_tokens_map_file", "name_or_path", "chat_template_file"}
+)
+
 
 class HFTokenizer:
     """A Hugging Face tokenizer: text to ids and back, and the model's chat template. Safe to share between tasks."""
@@ -47,6 +51,25 @@ class HFTokenizer:
             )
         )
 
+    @property
+    def chat_template(self) -> str:
+        """The model's own, or all of them where it has several by name; '' for none."""
+        own = self._tokenizer.chat_template
+        return "\n".join(own.values()) if isinstance(own, dict) else own or ""
+
+    def token_strings(self, token_ids: Sequence[int]) -> list[str]:
+        """How the vocabulary spells each token."""
+        return list(self._tokenizer.convert_ids_to_tokens(list(token_ids)))
+
+    def describe(self) -> dict[str, Any]:
+        """What its ``tokenizer_config.json`` says, in JSON's types, without paths of this machine."""
+        config = {key: value for key, value in self._tokenizer.init_kwargs.items() if key not in _PATHS}
+        described: dict[str, Any] = _plain(config)
+        described["tokenizer_class"] = type(self._tokenizer).__name__
+        if self.has_chat_template:
+            described["chat_template"] = _plain(self._tokenizer.chat_template)
+        return described
+
     def apply_chat_template(self, messages: Sequence[Mapping[str, Any]], **kwargs: Any) -> list[int]:
         """Token ids of a conversation by the model's template.
 
@@ -63,3 +86,16 @@ class HFTokenizer:
         except Exception as error:  # templates raise whatever they like
             raise EngineRequestError(f"the model's chat template cannot take these messages: {error}") from error
         return list(ids)
+
+
+def _plain(value: Any) -> Any:
+    """``value`` in JSON's types: an added token is its text."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if hasattr(value, "content"):
+        return str(value.content)
+    if isinstance(value, Mapping):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    return str(value)

@@ -7,17 +7,16 @@ examples falls back to r = 0.3 · syntax + 0.7 · confidence (exp of the mean lo
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import Sequence
 from typing import Any
 
 from pydantic import Field
 
+from smc_decode.potentials.accounts import Workers
 from smc_decode.potentials.base import Prefix, Reward, RewardSource
 from smc_decode.potentials.cache import ContentCache
-from smc_decode.potentials.code.examples import Example, find_examples
-from smc_decode.potentials.code.probes import probes_of
+from smc_decode.potentials.code.reader import CodeReader
 from smc_decode.potentials.code.unit_tests import (
     CODE_PARAMS,
     AssertionRunner,
@@ -45,13 +44,16 @@ class SyntaxAndConfidence(RewardSource):
     reads_lead = True
     needs_logprobs = True
 
-    def __init__(self, task: CodeTask, options: CodeOptions, *, name: str = "prompt_examples") -> None:
+    def __init__(
+        self, task: CodeTask, options: CodeOptions, *, name: str = "prompt_examples", reader: CodeReader | None = None
+    ) -> None:
         self.name = name
         self.task = task
         self.options = options
+        self._reader = reader or CodeReader()
 
     async def rewards(self, batch: Sequence[Prefix]) -> list[Reward]:
-        programs = await asyncio.to_thread(lambda: [self.task.read(prefix) for prefix in batch])
+        programs = await self.task.read(batch, self._reader)
         weight = self.options.syntax_weight
         rewards: list[Reward] = []
         for prefix, program in zip(batch, programs, strict=True):
@@ -77,15 +79,15 @@ def create(
     *,
     name: str = "prompt_examples",
     cache: ContentCache[Tally] | None = None,
+    workers: Workers | None = None,
 ) -> UnitTests | SyntaxAndConfidence:
     """The source for one request."""
-    task = code_task(options, request)
-    examples: list[Example] = find_examples(task.prompt, task.entry_point)
-    if not examples:  # a chat message may have them outside of its code
-        examples = find_examples(request.task if options.prompt is None else options.prompt, task.entry_point)
-    if not examples:
-        return SyntaxAndConfidence(task, options, name=name)
-    tests = [example.assertion for example in examples]
+    reader = CodeReader(workers)
+    task = code_task(options, request, (), reader)
+    # a chat message may have them outside of its code
+    tests, probes = reader.examples([task.prompt, task.helpers], task.entry_point, options.probes)
+    if not tests:
+        return SyntaxAndConfidence(task, options, name=name, reader=reader)
     return UnitTests(
         task,
         tests,
@@ -95,7 +97,8 @@ def create(
         cache=cache,
         param="smc.reward.params.prompt",
         basis="examples",
-        probes=probes_of(examples, options.probes),
+        probes=probes,
+        reader=reader,
     )
 
 
@@ -103,7 +106,12 @@ KIND = Kind(
     "The examples written in the prompt as unit tests; without any, syntax and confidence",
     PromptExampleOptions,
     lambda options, context: create(
-        options, context.request, context.resources.sandbox, name=context.name, cache=context.cache()
+        options,
+        context.request,
+        context.sandbox,
+        name=context.name,
+        cache=context.cache(),
+        workers=context.workers,
     ),
     request_params=(*CODE_PARAMS, "probes"),
     code_params=("prompt",),

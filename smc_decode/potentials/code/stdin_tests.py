@@ -7,7 +7,6 @@ output is no beginning of the expected one, and undecided otherwise.
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import Sequence
 from itertools import zip_longest
@@ -15,9 +14,11 @@ from typing import Any, Literal, Protocol
 
 from pydantic import Field, model_validator
 
+from smc_decode.potentials.accounts import Workers
 from smc_decode.potentials.base import Prefix, Reward, RewardFailure, RewardSource
 from smc_decode.potentials.cache import ContentCache, content_key, gather
-from smc_decode.potentials.code.program import Program, read_program
+from smc_decode.potentials.code.program import Program
+from smc_decode.potentials.code.reader import CodeReader
 from smc_decode.potentials.code.unit_tests import Tally
 from smc_decode.potentials.declaration import Kind, no_sandbox
 from smc_decode.potentials.options import Finite, Options, RewardRequest, Share
@@ -72,11 +73,13 @@ class StdinTests(RewardSource):
         *,
         name: str = "stdin_tests",
         cache: ContentCache[Tally] | None = None,
+        workers: Workers | None = None,
     ) -> None:
         self.name = name
         self.options = options
         self.cache: ContentCache[Tally] = ContentCache() if cache is None else cache
         self._sandbox = sandbox
+        self._reader = CodeReader(workers)
         self._chat = options.answer != "continuation"
         self._lead = request.lead or ("" if self._chat else request.prompt_text)
         self._key = content_key(
@@ -84,7 +87,7 @@ class StdinTests(RewardSource):
         )
 
     async def rewards(self, batch: Sequence[Prefix]) -> list[Reward]:
-        programs = await asyncio.to_thread(lambda: [self._read(prefix) for prefix in batch])
+        programs = await self._reader.programs(batch, prompt="", lead=self._lead, entry_point="", chat=self._chat)
         run = [i for i, p in enumerate(programs) if p.runnable and (p.complete or self.options.run_prefixes)]
         keys = [content_key(self._key, programs[i].source, programs[i].complete) for i in run]
 
@@ -93,9 +96,6 @@ class StdinTests(RewardSource):
 
         tallies = dict(zip(run, await self.cache.map(keys, compute), strict=True))
         return [self._reward(program, tallies.get(i)) for i, program in enumerate(programs)]
-
-    def _read(self, prefix: Prefix) -> Program:
-        return read_program("", self._lead + prefix.text, finished=prefix.finished, entry_point="", chat=self._chat)
 
     async def _tally(self, program: Program) -> Tally:
         verdicts = await gather(self._case(program, case) for case in self.options.cases)
@@ -174,7 +174,12 @@ KIND = Kind(
     "Share of input/output cases that a program passes in the sandbox, and valid syntax (weight 0.3)",
     StdinTestOptions,
     lambda options, context: StdinTests(
-        options, context.request, context.resources.sandbox, name=context.name, cache=context.cache()
+        options,
+        context.request,
+        context.sandbox,
+        name=context.name,
+        cache=context.cache(),
+        workers=context.workers,
     ),
     request_params=("cases", "answer", "syntax_weight", "pending", "run_prefixes", "tolerance"),
     code_params=("answer=continuation",),

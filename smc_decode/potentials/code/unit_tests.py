@@ -9,28 +9,23 @@ final score is in the target. What cannot be mended (a syntax error in a finishe
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
 from pydantic import Field, model_validator
 
+from smc_decode.potentials.accounts import Workers
 from smc_decode.potentials.base import PotentialError, Prefix, Reward, RewardFailure, RewardSource
 from smc_decode.potentials.cache import ContentCache, content_key, gather
 from smc_decode.potentials.code.probes import behaviour_of
 from smc_decode.potentials.code.program import (
     CUT,
     Program,
-    asserts_in,
-    code_of_prompt,
-    infer_entry_point,
-    parse,
-    read_program,
 )
+from smc_decode.potentials.code.reader import CodeReader
 from smc_decode.potentials.declaration import Kind, no_sandbox
 from smc_decode.potentials.options import Finite, Options, RewardRequest, RewardRequestError, Share
-from smc_decode.sandbox import refuse_tests
 from smc_decode.sandbox.results import (
     AssertionOutcome,
     AssertionReport,
@@ -123,21 +118,19 @@ class CodeTask:
     lead: str = ""
     helpers: str = ""
 
-    def read(self, prefix: Prefix) -> Program:
-        return read_program(
-            self.prompt,
-            self.lead + prefix.text,
-            finished=prefix.finished,
-            entry_point=self.entry_point,
-            chat=self.chat,
+    async def read(self, batch: Sequence[Prefix], reader: CodeReader) -> list[Program]:
+        """The program of each answer."""
+        return await reader.programs(
+            batch, prompt=self.prompt, lead=self.lead, entry_point=self.entry_point, chat=self.chat
         )
 
 
-def code_task(options: CodeOptions, request: RewardRequest, tests: Sequence[str] = ()) -> CodeTask:
+def code_task(
+    options: CodeOptions, request: RewardRequest, tests: Sequence[str] = (), reader: CodeReader | None = None
+) -> CodeTask:
     """The task of a request. Raises RewardRequestError when no entry point is given or found."""
     task = request.task if options.prompt is None else options.prompt
-    prompt = code_of_prompt(task)
-    entry_point = options.entry_point or infer_entry_point(prompt, tests or asserts_in(task))
+    prompt, entry_point = (reader or CodeReader()).task(task, options.entry_point, tests)
     if not entry_point:
         raise RewardRequestError(
             "no function was found in the prompt or the tests: give smc.reward.params.entry_point",
@@ -179,6 +172,7 @@ class UnitTests(RewardSource):
         param: str = "smc.reward.params.test",
         basis: str = "tests",
         probes: Sequence[Call] = (),
+        reader: CodeReader | None = None,
     ) -> None:
         self.name = name
         self.task = task
@@ -189,12 +183,13 @@ class UnitTests(RewardSource):
         self._param = param
         self._basis = basis
         self._probes = list(probes)
+        self._reader = reader or CodeReader()
         self._test_key = content_key(
             self._tests, task.entry_point, task.helpers, options.timeout, options.call_timeout, self._probes
         )
 
     async def rewards(self, batch: Sequence[Prefix]) -> list[Reward]:
-        programs = await asyncio.to_thread(lambda: [self.task.read(prefix) for prefix in batch])
+        programs = await self.task.read(batch, self._reader)
         run = [i for i, p in enumerate(programs) if p.runnable and (p.complete or self.options.run_prefixes)]
         keys = [content_key(self._test_key, programs[i].source, programs[i].ended, programs[i].complete) for i in run]
 
@@ -276,23 +271,21 @@ def create(
     *,
     name: str = "unit_tests",
     cache: ContentCache[Tally] | None = None,
+    workers: Workers | None = None,
 ) -> UnitTests:
     """The source for one request. Raises RewardRequestError where there is no entry point, and (``invalid_reward``) for
     tests that are no Python or would accept every program."""
     param = "smc.reward.params.test" if options.tests is None else "smc.reward.params.tests"
     tests: str | tuple[str, ...] = options.test if options.test is not None else options.tests or ()
-    for number, test in enumerate([tests] if isinstance(tests, str) else tests):
-        if parse(test) is None:
-            where = param if isinstance(tests, str) else f"{param}.{number}"
-            raise RewardRequestError(f"{where} is no valid Python", where, "invalid_reward")
     listed = (tests,) if isinstance(tests, str) else tests
-    task = code_task(options, request, listed)
-    refused = refuse_tests(tests, task.entry_point, task.helpers)
+    reader = CodeReader(workers)
+    task = code_task(options, request, listed, reader)
+    refused = reader.refused(listed, task.entry_point, task.helpers)
     if refused is not None:
         number, why = refused
         where = param if isinstance(tests, str) else f"{param}.{number}"
-        raise RewardRequestError(f"{where}: {why}", where, "invalid_reward")
-    return UnitTests(task, tests, sandbox, options, name=name, cache=cache, param=param)
+        raise RewardRequestError(f"{where}{why}", where, "invalid_reward")
+    return UnitTests(task, tests, sandbox, options, name=name, cache=cache, param=param, reader=reader)
 
 
 CODE_PARAMS = ("prompt", "entry_point", "answer", "syntax_weight", "pending", "run_prefixes")
@@ -301,7 +294,12 @@ KIND = Kind(
     "Share of unit tests passed in the sandbox, and valid syntax (weight 0.3)",
     UnitTestOptions,
     lambda options, context: create(
-        options, context.request, context.resources.sandbox, name=context.name, cache=context.cache()
+        options,
+        context.request,
+        context.sandbox,
+        name=context.name,
+        cache=context.cache(),
+        workers=context.workers,
     ),
     request_params=("test", "tests", *CODE_PARAMS),
     code_params=("test", "tests", "prompt"),

@@ -15,11 +15,12 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from smc_decode.potentials.accounts import Workers
 from smc_decode.potentials.base import Prefix, Reward, RewardSource
 from smc_decode.potentials.cache import ContentCache, content_key, gather
 from smc_decode.potentials.declaration import Kind
 from smc_decode.potentials.options import Finite, Options, Share
-from smc_decode.workers.pool import TaskDied, TaskError, WorkerPool
+from smc_decode.workers.pool import TaskDied, TaskError
 
 Verdict = Literal["holds", "fails", "no claim"]
 
@@ -53,7 +54,7 @@ class Arithmetic(RewardSource):
 
     def __init__(
         self,
-        workers: WorkerPool,
+        workers: Workers,
         options: ArithmeticOptions | None = None,
         *,
         name: str = "arithmetic",
@@ -116,9 +117,7 @@ class Arithmetic(RewardSource):
 KIND = Kind(
     "Share of the equalities in the worked steps that hold",
     ArithmeticOptions,
-    lambda options, context: Arithmetic(
-        context.resources.worker_pool(), options, name=context.name, cache=context.cache()
-    ),
+    lambda options, context: Arithmetic(context.workers, options, name=context.name, cache=context.cache()),
     request_params=("empty", "max_equalities"),
     modules=("sympy", "latex2sympy2_extended"),
 )

@@ -32,16 +32,14 @@ REPEATABLE = frozenset({429, 502, 503, 504})
 MAX_ANSWER_BYTES = 8 << 20
 
 
-class HTTPOptions(Options):
-    """``api_key_env``: the environment variable whose value is sent as a bearer token. ``batch_size``: answers in
-    one call; ``parallel``: calls at a time. ``retries`` after the first try, ``backoff`` seconds before the first
-    of them, doubled each time. ``params`` are handed on to the service."""
+class ServiceOptions(Options):
+    """``api_key_env``: the environment variable whose value is sent as a bearer token. ``parallel``: calls at a time.
+    ``retries`` after the first try, ``backoff`` seconds before the first of them, doubled each time. All are the
+    operator's."""
 
     url: str = Field(max_length=2000)
     headers: dict[str, str] = Field(default_factory=dict)
     api_key_env: str | None = None
-    params: dict[str, Any] = Field(default_factory=dict)
-    batch_size: int = Field(32, ge=1, le=1024)
     parallel: int = Field(4, ge=1, le=64)
     timeout: Finite = Field(10.0, gt=0, le=600)
     retries: int = Field(2, ge=0, le=10)
@@ -49,8 +47,6 @@ class HTTPOptions(Options):
     idempotent: bool = True
     breaker_failures: int = Field(5, ge=1)
     breaker_seconds: Finite = Field(30.0, gt=0)
-    judge_prefixes: bool = False
-    cacheable: bool = True
 
     @field_validator("url")
     @classmethod
@@ -59,6 +55,15 @@ class HTTPOptions(Options):
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("must be an http:// or https:// address")
         return url
+
+
+class HTTPOptions(ServiceOptions):
+    """``batch_size``: answers in one call. ``params`` are handed on to the service."""
+
+    params: dict[str, Any] = Field(default_factory=dict)
+    batch_size: int = Field(32, ge=1, le=1024)
+    judge_prefixes: bool = False
+    cacheable: bool = True
 
 
 class CircuitBreaker:
@@ -89,9 +94,14 @@ class CircuitBreaker:
 
 
 class RewardService:
-    """The client of one service, shared by all requests of one reward. Raises RewardConfigError."""
+    """The client of one service, shared by all requests of one reward. ``path``: what is asked of it, below ``url``.
 
-    def __init__(self, options: HTTPOptions, transport: httpx.AsyncBaseTransport | None = None) -> None:
+    Raises RewardConfigError.
+    """
+
+    def __init__(
+        self, options: ServiceOptions, transport: httpx.AsyncBaseTransport | None = None, *, path: str = ""
+    ) -> None:
         headers = dict(options.headers)
         if options.api_key_env is not None:
             key = os.environ.get(options.api_key_env)
@@ -99,6 +109,7 @@ class RewardService:
                 raise RewardConfigError(f"the environment variable {options.api_key_env} is not set")
             headers["Authorization"] = f"Bearer {key}"
         self.options = options
+        self._url = f"{options.url.rstrip('/')}{path}" if path else options.url
         self.breaker = CircuitBreaker(options.breaker_failures, options.breaker_seconds)
         self._places = asyncio.Semaphore(options.parallel)
         self._client: httpx.AsyncClient = require("httpx", "remote").AsyncClient(
@@ -132,7 +143,7 @@ class RewardService:
         try:
             async with (
                 asyncio.timeout(self.options.timeout),
-                self._client.stream("POST", self.options.url, json=body) as got,
+                self._client.stream("POST", self._url, json=body) as got,
             ):
                 if got.status_code in REPEATABLE and self.options.idempotent:
                     raise _Again(f"status {got.status_code}", asked_seconds(got.headers))
@@ -203,7 +214,8 @@ class HTTPReward(RewardSource):
             raise RewardFailure(str(error)) from error
 
 
-def _missing(resources: Resources, options: Mapping[str, Any]) -> str:
+def no_key(resources: Resources, options: Mapping[str, Any]) -> str:
+    """``missing`` of what asks a service."""
     key = options.get("api_key_env")
     return f"the environment variable {key} is not set" if key and key not in os.environ else ""
 
@@ -216,6 +228,6 @@ KIND = Kind(
     ),
     request_params=("params",),
     operator_only=tuple(name for name in HTTPOptions.model_fields if name not in ("params", "judge_prefixes")),
-    missing=_missing,
+    missing=no_key,
     builtin=False,
 )

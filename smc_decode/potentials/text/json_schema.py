@@ -13,11 +13,12 @@ from typing import Any
 
 from pydantic import Field
 
+from smc_decode.potentials.accounts import Workers
 from smc_decode.potentials.base import Prefix, Reward, RewardSource
 from smc_decode.potentials.cache import gather
 from smc_decode.potentials.declaration import Kind
 from smc_decode.potentials.options import Finite, Options, RewardRequestError, Share
-from smc_decode.workers.pool import TaskDied, TaskError, WorkerPool
+from smc_decode.workers.pool import TaskDied, TaskError
 
 MAX_SCHEMA = 100_000
 MAX_TEXT = 1_000_000
@@ -39,7 +40,7 @@ class JsonSchema(RewardSource):
     """The reward source. Raises RewardRequestError for what is no schema, which a worker finds out: make it in a
     thread where that must not wait."""
 
-    def __init__(self, options: JsonSchemaOptions, workers: WorkerPool, *, name: str = "json_schema") -> None:
+    def __init__(self, options: JsonSchemaOptions, workers: Workers, *, name: str = "json_schema") -> None:
         self.name = name
         self.options = options
         self._workers = workers
@@ -69,7 +70,7 @@ class JsonSchema(RewardSource):
         return Reward(weight + (1.0 - weight) * part, detail, weight if violations and not options.fenced else 1.0)
 
 
-def check_schema(schema: dict[str, Any], workers: WorkerPool, seconds: float) -> None:
+def check_schema(schema: dict[str, Any], workers: Workers, seconds: float) -> None:
     """Raises RewardRequestError for what is no schema, or refers to what is not in it."""
     try:
         size = len(json.dumps(schema))
@@ -90,7 +91,7 @@ def check_schema(schema: dict[str, Any], workers: WorkerPool, seconds: float) ->
 KIND = Kind(
     "JSON that meets a schema",
     JsonSchemaOptions,
-    lambda options, context: JsonSchema(options, context.resources.worker_pool(), name=context.name),
+    lambda options, context: JsonSchema(options, context.workers, name=context.name),
     request_params=("schema", "fenced", "syntax_weight", "pending"),
     modules=("jsonschema",),
 )

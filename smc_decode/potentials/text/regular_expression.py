@@ -11,11 +11,12 @@ from typing import Literal
 
 from pydantic import Field
 
+from smc_decode.potentials.accounts import Workers
 from smc_decode.potentials.base import PotentialError, Prefix, Reward, RewardSource
 from smc_decode.potentials.cache import gather
 from smc_decode.potentials.declaration import Kind
 from smc_decode.potentials.options import Finite, Options, Share
-from smc_decode.workers.pool import TaskDied, TaskError, WorkerPool
+from smc_decode.workers.pool import TaskDied, TaskError
 
 
 class RegularExpressionOptions(Options):
@@ -32,7 +33,7 @@ class RegularExpressionOptions(Options):
 class RegularExpression(RewardSource):
     """The reward source."""
 
-    def __init__(self, options: RegularExpressionOptions, workers: WorkerPool, *, name: str = "regex") -> None:
+    def __init__(self, options: RegularExpressionOptions, workers: Workers, *, name: str = "regex") -> None:
         self.name = name
         self.options = options
         self._workers = workers
@@ -70,7 +71,7 @@ class RegularExpression(RewardSource):
 KIND = Kind(
     "A regular expression that the answer matches",
     RegularExpressionOptions,
-    lambda options, context: RegularExpression(options, context.resources.worker_pool(), name=context.name),
+    lambda options, context: RegularExpression(options, context.workers, name=context.name),
     request_params=("pattern", "match", "strip", "pending"),
     modules=("regex",),
 )

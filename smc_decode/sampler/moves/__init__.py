@@ -22,7 +22,8 @@ from smc_decode.sampler.state import State, Step
 class Move(Protocol):
     """One kernel over the population.
 
-    ``inexact``: why log Z^ is biased with it, or None. It may be known only after the run.
+    ``inexact``: why log Z^ is biased with it, or None. It may be known only after the run. ``estimates_z``: whether
+    there is a log Z^ at all after it (a move that does not say so leaves it).
     """
 
     @property
@@ -41,5 +42,15 @@ MoveFactory = Callable[[RunContext, Rollouts | None], Sequence[Move]]
 """(a run's tools, its rollouts where there is lookahead) -> the moves of a block, in order."""
 
 MOVES: Registry[MoveFactory] = Registry(
-    "move", group="smc_decode.moves", lazy={"suffix": "smc_decode.sampler.moves.suffix:suffix_moves"}
+    "move",
+    group="smc_decode.moves",
+    lazy={
+        "suffix": "smc_decode.sampler.moves.suffix:suffix_moves",
+        "exchange": "smc_decode.sampler.moves.exchange:exchange_moves",
+    },
 )
+
+
+def estimates_z(move: Move) -> bool:
+    """Whether a run with this move has an estimate of log Z."""
+    return bool(getattr(move, "estimates_z", True))

@@ -12,6 +12,7 @@ from smc_decode.laws.metropolis import accepts, draw_cut, is_low_reward_duplicat
 from smc_decode.sampler.context import RunContext
 from smc_decode.sampler.lookahead import Rollouts
 from smc_decode.sampler.proposal import DrawRequest
+from smc_decode.sampler.recycle import with_both_ends
 from smc_decode.sampler.state import Extension, LiveParticle, State, Step
 
 
@@ -38,6 +39,11 @@ class SuffixMove:
             return "rejuvenation.when 'resampled' depends on the particles that are moved"
         return None
 
+    @property
+    def estimates_z(self) -> bool:
+        """Towards another target than the weights' there is none."""
+        return self._settings.mode != "paper"
+
     def due(self, block: int, state: State) -> bool:
         """By schedule, or (``when="resampled"``) where the block was resampled; and while the target is raised."""
         if state.cut is not None:
@@ -60,14 +66,24 @@ class SuffixMove:
         particles = list(state.particles)
         proposed = np.zeros(len(particles), dtype=bool)
         accepted = np.zeros(len(particles), dtype=bool)
+        ends: list[tuple[LiveParticle, LiveParticle, float]] = []
         for i, proposal in zip(movers, proposals, strict=True):
-            old = particles[i]
-            new = self._as_particle(proposal, old, state.level)
+            old, level = particles[i], self._level(state, i)
+            new = self._as_particle(proposal, old, level)
             proposed[i] = True
-            accepted[i] = accepts(self._log_acceptance(new, old, state.level), self._context.noise.streams[i])
+            log_probability = self._log_acceptance(new, old, level)
+            accepted[i] = accepts(log_probability, self._context.noise.streams[i])
+            ends.append((old, new, log_probability))
             if accepted[i]:
-                particles[i] = self._corrected(new, old, state.level)
-        return replace(state, particles=tuple(particles)), Rejuvenated(state.block, self._step, proposed, accepted)
+                particles[i] = self._corrected(new, old, level)
+        moved = replace(state, particles=tuple(particles))
+        if state.last and self._context.config.recycles_moves:
+            moved = with_both_ends(moved, ends, self._settings.steps - self._step)
+        return moved, Rejuvenated(state.block, self._step, proposed, accepted)
+
+    def _level(self, state: State, slot: int) -> float:
+        """How far the target of the particle in this slot is raised."""
+        return state.level
 
     def _may_move(self, particle: LiveParticle) -> bool:
         if not particle.alive or not particle.trajectory.token_ids:

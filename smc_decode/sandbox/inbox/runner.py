@@ -86,6 +86,10 @@ class _Program:
     def load(self, source: str, fallback: str | None, entry: str) -> tuple[object, ...]:
         """Execute `source`; if it is no Python and `fallback` is, execute that."""
         self.entry_point = entry
+        if "tempfile" in source:
+            from . import memory_files
+
+            memory_files.install()
         try:
             exec(_compiled(source, fallback), self.names)
             if entry:
@@ -251,7 +255,7 @@ class _Talk:
 
 def _compiled(source: str, fallback: str | None) -> "CodeType":
     try:
-        return compile(source, "<candidate>", "exec", dont_inherit=True)
+        return compile(source.removeprefix("\ufeff"), "<candidate>", "exec", dont_inherit=True)
     except SyntaxError as error:
         if fallback is not None:
             try:

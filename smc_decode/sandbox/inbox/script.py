@@ -34,7 +34,13 @@ def serve(channel_fd: int) -> None:
     request: tuple[str, str] = channel.receive()  # type: ignore[assignment]
     null = os.open("/dev/null", os.O_RDWR)
     os.dup2(null, 2)
-    channel.send(_run(request[1], _prepared()))
+    source = request[1].removeprefix("\ufeff")  # as in a file
+    main = _prepared()
+    if "tempfile" in source:
+        from . import memory_files
+
+        memory_files.install()
+    channel.send(_run(source, main))
     os._exit(0)
 
 

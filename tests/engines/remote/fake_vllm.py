@@ -41,7 +41,7 @@ class FakeVLLM:
     """``law`` sees the tokens after the first, which stands for the prompt; ``eos`` ends a completion.
 
     ``weighs``: has the logits processor that tells log q and log z. ``faults``: what the next completions do instead;
-    ``tamper`` changes a reply; ``seen`` are all bodies.
+    ``tamper`` changes a reply; ``seen`` are all bodies. ``apart``: each of ``n`` sequences has noise of its own.
     """
 
     def __init__(
@@ -60,6 +60,7 @@ class FakeVLLM:
         self.vocab_size = vocab_size
         self.mode = mode
         self.weighs = weighs
+        self.apart = True
         self.max_logprobs = 20
         self.up = True
         self.length = length
@@ -119,7 +120,9 @@ class FakeVLLM:
                 await self.gate.wait()
         finally:
             self.working -= 1
-        reply = {"choices": [self._choice(body)], "usage": {"prompt_tokens_details": {"cached_tokens": 1}}}
+        seeds = [body["seed"] + i * self.apart if "seed" in body else None for i in range(body.get("n", 1))]
+        choices = [self._choice({**body, "seed": seed}, index) for index, seed in enumerate(seeds)]
+        reply = {"choices": choices, "usage": {"prompt_tokens_details": {"cached_tokens": 1}}}
         made = self.tamper(reply)
         return made if isinstance(made, Response) else JSONResponse(made)
 
@@ -129,9 +132,9 @@ class FakeVLLM:
             self._laws[tokens] = law - np.logaddexp.reduce(law)
         return self._laws[tokens]
 
-    def _choice(self, body: dict[str, Any]) -> dict[str, Any]:
+    def _choice(self, body: dict[str, Any], index: int = 0) -> dict[str, Any]:
         prompt: list[int] = body["prompt"]
-        choice: dict[str, Any] = {"index": 0, "text": ""}
+        choice: dict[str, Any] = {"index": index, "text": ""}
         if (top := body.get("prompt_logprobs")) is not None:
             rows: list[Any] = [None]
             for i in range(1, len(prompt)):
@@ -219,6 +222,7 @@ class Fleet:
         self.networks = {f"http://{name}": Network(server) for name, server in zip(names, servers, strict=False)}
         first = servers[0]
         values = {"urls": list(self.networks), "vocab_size": first.vocab_size, "backoff": 0.0, "probe_interval": 0.01}
+        values["bundle"] = False  # most tests count requests: one a draw
         values["eos_token_ids"] = () if first._eos is None else (first._eos,)
         self.settings = RemoteSettings(**(values | settings))
 

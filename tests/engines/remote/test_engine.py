@@ -65,7 +65,8 @@ async def test_runs_over_http_give_the_enumerated_answer(
     name: str, weighs: bool, runs: int, settings: dict[str, Any]
 ) -> None:
     model = MODELS[name]
-    engine = await Fleet(FakeVLLM(model.logprobs, model.vocab_size, model.eos, weighs=weighs)).engine()
+    fake = FakeVLLM(model.logprobs, model.vocab_size, model.eos, weighs=weighs)
+    engine = await Fleet(fake, bundle=True).engine()
     config, potential = config_of(model, **settings), potential_of(model)
     ratios = np.zeros(runs)
     masses: dict[tuple[int, ...], float] = defaultdict(float)
@@ -76,6 +77,7 @@ async def test_runs_over_http_give_the_enumerated_answer(
             masses[particle.token_ids] += ratios[seed] * particle.weight / runs
     assert abs(ratios.mean() - 1) < 4 * ratios.std() / math.sqrt(runs)
     assert 0.5 * sum(abs(masses[x] - p) for x, p in model.posterior.items()) < 0.25
+    assert engine.counters.posts == len(fake.drawn) < engine.counters.requests
     await engine.shutdown()
 
 

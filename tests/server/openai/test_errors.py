@@ -316,3 +316,20 @@ def test_engine_errors_are_translated_by_class() -> None:
 
     assert translate(EngineError("x")).status == 503
     assert translate(RuntimeError("x")).status == 500
+
+
+async def test_a_request_whose_rewards_have_used_their_seconds_is_told_what_to_change(make_client: MakeClient) -> None:
+    client = make_client(reward_seconds=1e-6)
+    smc = {"preset": "smc-reward", "reward": {"name": "regex", "params": {"pattern": "[a-f]+"}}}
+    reply = await client.post("/v1/completions", json=completion(smc={**smc, "n_particles": 4, "block_size": 4}))
+    check(reply, 422, "reward_budget_spent", says="server.reward_seconds")
+    assert reply.headers["x-should-retry"] == "false"
+
+
+async def test_token_ids_beyond_the_context_are_refused_before_they_are_decoded(make_client: MakeClient) -> None:
+    engine = toy_engine(max_model_len=64)
+    engine.tokenizer.decode = fails(AssertionError("decoded"))  # type: ignore[union-attr]
+    client = make_client(engine=engine)
+    for fields in ({}, {"max_tokens": 0, "echo": True}, {"prompt": [[97] * 10, [97] * 400_000]}):
+        body = completion(**{"prompt": [97] * 400_000, **fields})
+        check(await client.post("/v1/completions", json=body), 400, "context_length_exceeded")

@@ -1,9 +1,28 @@
 import json
+import logging
+from collections.abc import Iterator
 
 import numpy as np
+import pytest
+import structlog
 from typer.testing import CliRunner
 
 from server.cli import app
+
+
+@pytest.fixture(autouse=True)
+def logs_of_the_process() -> Iterator[None]:
+    """A command sets up the logs of its process, here the tests' own, on a stream that is closed afterwards."""
+    handlers = list(logging.getLogger().handlers)
+    propagates = logging.getLogger("huggingface_hub").propagate
+    yield
+    structlog.reset_defaults()
+    logging.getLogger().handlers[:] = handlers
+    logging.getLogger("huggingface_hub").propagate = propagates
+
+
+TOY = ["--engine", "tests.server.toy:create"]
+REGEX = ["--reward", "regex", "--params", '{"pattern": "a+"}']
 
 
 def scores_file(tmp_path, count, rng):
@@ -31,3 +50,55 @@ def test_fuse_says_in_one_line_what_is_wrong_with_the_scores(tmp_path):
     result = CliRunner().invoke(app, ["fuse", str(tmp_path / "missing.jsonl")])
     assert result.exit_code == 2
     assert "Traceback" not in result.output
+
+
+def score(path, *arguments):
+    return CliRunner().invoke(app, ["score", str(path), *TOY, *arguments])
+
+
+def lines(path, *rows):
+    path.write_text("".join(f"{row if isinstance(row, str) else json.dumps(row)}\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def test_score_judges_each_line_of_a_file_in_order(tmp_path):
+    rows = [{"id": number, "prompt": "q", "answers": ["a" * number, "b"]} for number in range(1, 8)]
+    own = {"messages": [{"role": "user", "content": "q"}], "answers": ["bb"]}
+    own["reward"] = {"name": "regex", "params": {"pattern": "b+"}}
+    path = lines(tmp_path / "answers.jsonl", *rows, "", own)
+    result = score(path, *REGEX, "--output", str(tmp_path / "scores.jsonl"))
+    assert result.exit_code == 0, result.output
+    told = [json.loads(line) for line in (tmp_path / "scores.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [each.get("id") for each in told] == [*range(1, 8), None]
+    assert [[one["reward"] for one in each["scores"]] for each in told] == [*[[1.0, 0.0]] * 7, [1.0]]
+
+
+def test_score_writes_to_standard_output_and_reads_standard_input():
+    row = {"prompt": "q", "answers": ["é", "a"]}
+    result = CliRunner().invoke(app, ["score", "-", *TOY, *REGEX], input=json.dumps(row))
+    assert result.exit_code == 0, result.output
+    assert [each["reward"] for each in json.loads(result.stdout)["scores"]] == [0.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        ("{", "line 2 is not JSON"),
+        ("[1]", "line 2 must be a JSON object"),
+        ({"prompt": "q"}, "line 2: answers"),
+        ({"prompt": "q", "answer": ["a"]}, "line 2: answer is unknown"),
+        ({"prompt": "q", "answers": ["a"], "reward": "no-such"}, "line 2: unknown reward 'no-such'"),
+        ({"prompt": "q", "answers": ["a"], "model": "gpt-9"}, "line 2: the model 'gpt-9' does not exist here"),
+    ],
+)
+def test_score_says_which_line_is_wrong_and_what_to_change(tmp_path, row, told):
+    path = lines(tmp_path / "answers.jsonl", {"prompt": "q", "answers": ["a"]}, row)
+    result = score(path, *REGEX)
+    assert result.exit_code == 2
+    assert "Traceback" not in result.output
+    assert f"answers.jsonl, {told}" in " ".join(result.output.split())
+
+
+def test_score_says_what_to_write_into_an_empty_file(tmp_path):
+    assert "holds no line" in score(lines(tmp_path / "empty.jsonl"), *REGEX).output
+    assert "cannot read" in score(tmp_path / "missing.jsonl", *REGEX).output
