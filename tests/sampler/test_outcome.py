@@ -195,8 +195,7 @@ async def test_a_budget_that_ended_a_run_without_lookahead_leaves_what_there_is(
 
 # ---- answers that were set aside are brought to their end ---------------------------------------------------------
 
-SIX = 6
-"""The longest answer of the model."""
+SEARCH = {"stop_at_reward": 1.0, "first_pass_size": 1}
 
 
 async def set_aside(ended, *, stopped="complete", n_draws=1):
@@ -207,7 +206,7 @@ async def set_aside(ended, *, stopped="complete", n_draws=1):
 @pytest.mark.parametrize("n_draws", [1, 2])
 async def test_what_is_chosen_is_drawn_to_its_end_and_scored_and_the_others_stay(n_draws):
     potential = FunctionPotential(lambda tokens, finished: 0.125, "telescoping")
-    ended = Ended(potential=potential, first_pass_size=1, selection="best")
+    ended = Ended(potential=potential, **SEARCH, selection="best")
     result = await set_aside(ended, n_draws=n_draws)
     assert [particle.finished for particle in result.particles] == [True, n_draws == 2]
     assert [particle.token_ids[:2] for particle in result.particles] == [(1, 2), (3, 3)]
@@ -220,8 +219,8 @@ async def test_what_is_chosen_is_drawn_to_its_end_and_scored_and_the_others_stay
     assert result.stopped == "complete"
 
 
-async def test_nothing_is_drawn_to_its_end_where_passes_do_not_grow_or_a_budget_has_ended():
-    for settings, stopped in [({}, "complete"), ({"first_pass_size": 1}, "deadline")]:
+async def test_nothing_is_drawn_to_its_end_where_nothing_is_set_aside_or_a_budget_has_ended():
+    for settings, stopped in [({}, "complete"), ({"first_pass_size": 1}, "complete"), (SEARCH, "deadline")]:
         result = await set_aside(Ended(selection="best", **settings), stopped=stopped)
         assert not result.answer.finished
         assert result.usage.sampled == 0
@@ -230,14 +229,14 @@ async def test_nothing_is_drawn_to_its_end_where_passes_do_not_grow_or_a_budget_
 @pytest.mark.parametrize(("tokens", "drawn"), [(3, 3), (1, 1)])
 async def test_a_budget_that_ends_in_it_says_so_and_leaves_what_was_drawn(tokens, drawn):
     long = MODELS["powered-no-eos-psi-1"]
-    ended = Ended(model=long, first_pass_size=1, max_total_tokens=tokens, selection="best", max_tokens=9)
+    ended = Ended(model=long, **SEARCH, max_total_tokens=tokens, selection="best", max_tokens=9)
     result = await set_aside(ended)
     assert len(result.answer.token_ids) == 2 + drawn
     assert result.stopped == "max_total_tokens"
 
 
 async def test_where_nothing_is_left_to_draw_with_the_answers_stay_as_they_are():
-    ended = Ended(first_pass_size=1, max_total_tokens=4, selection="best")
+    ended = Ended(**SEARCH, max_total_tokens=4, selection="best")
     ended.context.usage.sampled = 4
     result = await set_aside(ended)
     assert result.answer.token_ids == (1, 2)
@@ -247,12 +246,12 @@ async def test_where_nothing_is_left_to_draw_with_the_answers_stay_as_they_are()
 
 async def test_rewards_of_what_was_drawn_to_its_end_have_the_grace_of_a_deadline():
     limits = Limits()
-    await set_aside(Ended(first_pass_size=1, selection="best", budget=limits))
+    await set_aside(Ended(**SEARCH, selection="best", budget=limits))
     assert limits.graces == [False, True]
 
 
 async def test_an_answer_that_is_complete_is_not_drawn_further():
-    ended = Ended(first_pass_size=1, selection="best")
+    ended = Ended(**SEARCH, selection="best")
     result = await ended.result(await ended.population(*BOTH))
     assert result.usage.sampled == 0
     assert result.answer.token_ids == (3,)
@@ -271,9 +270,6 @@ class Never:
 
     async def rewards(self, batch):
         return [Reward(0.0, at_most=0.0) for _ in batch]
-
-
-SEARCH = {"stop_at_reward": 1.0, "first_pass_size": 1}
 
 
 @pytest.mark.parametrize(
