@@ -15,6 +15,7 @@ import argparse
 import ast
 import difflib
 import gc
+import inspect
 import math
 import os
 import resource
@@ -128,17 +129,27 @@ def made_by(path: str) -> list[FunctionType]:
     return [function for function in functions if function.__code__.co_filename == absolute]
 
 
+def once(code: CodeType) -> tuple[object, ...] | None:
+    """What a module or a class body does when it is executed, the functions in it left out; None for a function."""
+    if code.co_flags & inspect.CO_OPTIMIZED:
+        return None
+    return code.co_code, code.co_names, [each for each in code.co_consts if not isinstance(each, CodeType)]
+
+
 def put_in(path: str, source: str, honest: str, functions: list[FunctionType]) -> None:
-    """Give the faulty code to the module's functions, and run it anew where the fault is outside of them."""
+    """Give the faulty code to the module's functions; run it anew only where the fault is outside of them.
+
+    A module that was run anew has other classes and registries than those that the tests hold: they would fail by that.
+    """
     absolute = str(Path(path).resolve())
     faulty, right = codes(source, absolute), codes(honest, absolute)
     for function in functions:
         code = function.__code__
         function.__code__ = faulty[code.co_qualname, code.co_firstlineno]
-    outside = [key for key in right if key[0] == "<module>" and faulty[key] != right[key]]
-    if outside:  # a constant, a default: what other modules took from this one stays as it was
+    if any(once(faulty[key]) != once(right[key]) for key in right):
+        # a constant, a default: what other modules took from this one stays as it was
         module = sys.modules[path.removesuffix(".py").replace("/", ".")]
-        exec(faulty[outside[0]], module.__dict__)
+        exec(compile(source, absolute, "exec", dont_inherit=True), module.__dict__)
 
 
 WITHOUT = ("cacheprovider", "xdist", "unraisableexception", "threadexception", "faulthandler")
@@ -148,7 +159,8 @@ WITHOUT = ("cacheprovider", "xdist", "unraisableexception", "threadexception", "
 class Forks:
     """Plugin of pytest: after the tests have passed, they run again in a fork for each fault of the module ``path``.
 
-    ``survived`` is told of each fault that they do not notice. ``passed``: whether they passed without one.
+    ``survived`` is told of each fault that they do not notice. ``passed``: whether they passed without one, and again
+    in a fork: tests that fail where they run twice would notice anything.
     """
 
     def __init__(self, path: str, honest: str, faults: Sequence[Mutant], survived: Callable[[Mutant], None]) -> None:
@@ -168,6 +180,8 @@ class Forks:
             cpu_seconds = math.ceil(10 + 10 * (time.process_time() - before))
             functions = made_by(self._path)
             gc.freeze()  # a collection in a fork would copy every page
+            self.passed = self._survives(session, self._honest, functions, cpu_seconds)
+        if self.passed:
             for fault in self._faults:
                 if self._survives(session, fault.source, functions, cpu_seconds):
                     self._survived(fault)

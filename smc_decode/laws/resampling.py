@@ -127,8 +127,8 @@ def chopthin(weights: Floats, n: int, rng: np.random.Generator) -> Offspring:
     def pieces(a: float) -> Floats:
         return np.where(scaled < a, scaled / a, np.maximum(1.0, 2.0 * scaled / (CHOPTHIN_RATIO * a)))
 
-    low, high = 1e-3 * float(scaled[scaled > 0].min()) / n, float(n)
-    for _ in range(200):
+    low, high = 1.0 / CHOPTHIN_RATIO, float(n)  # below 2 / ratio there are more than n pieces
+    for _ in range(64):
         a = float(np.sqrt(low * high))
         low, high = (a, high) if pieces(a).sum() > n else (low, a)
     expected = pieces(a)

@@ -54,6 +54,14 @@ def test_a_scheme_of_one_uniform_number_gives_each_parent_n_times_its_weight_on_
     assert np.all(np.abs(np.mean(drawn, axis=0) - n * weights) <= steps / points)
 
 
+@pytest.mark.parametrize("n", [1, 2, 8, 100])
+def test_the_largest_number_below_one_draws_the_last_parent(n):
+    """n - 1 and that number, over n, is one in floating point."""
+    weights = np.full(n, 1.0 / n)
+    ancestors, _ = resample("systematic", weights, n, Given(1.0 - 2.0**-53))
+    assert ancestors[-1] == n - 1
+
+
 @pytest.mark.parametrize("scheme", sorted(SCHEMES))
 def test_every_scheme_gives_n_offspring_and_never_a_dead_parent(scheme):
     rng = np.random.default_rng(2)

@@ -24,7 +24,6 @@ from tests.sampler.test_stop_strings import Letters
 from tests.sampler.test_weigh import Limits
 
 MODEL = MODELS["tempered-eos-product"]
-SEARCH = {"stop_at_reward": 1.0, "first_pass_size": 1}
 
 
 def path(*tokens, reason="eos", **changed):
@@ -196,8 +195,7 @@ async def test_a_budget_that_ended_a_run_without_lookahead_leaves_what_there_is(
 
 # ---- answers that were set aside are brought to their end ---------------------------------------------------------
 
-SIX = 6
-"""The longest answer of the model."""
+SEARCH = {"stop_at_reward": 1.0, "first_pass_size": 1}
 
 
 async def set_aside(ended, *, stopped="complete", n_draws=1):
@@ -221,8 +219,8 @@ async def test_what_is_chosen_is_drawn_to_its_end_and_scored_and_the_others_stay
     assert result.stopped == "complete"
 
 
-async def test_nothing_is_drawn_to_its_end_where_passes_do_not_grow_or_a_budget_has_ended():
-    for settings, stopped in [({}, "complete"), (SEARCH, "deadline")]:
+async def test_nothing_is_drawn_to_its_end_where_nothing_is_set_aside_or_a_budget_has_ended():
+    for settings, stopped in [({}, "complete"), ({"first_pass_size": 1}, "complete"), (SEARCH, "deadline")]:
         result = await set_aside(Ended(selection="best", **settings), stopped=stopped)
         assert not result.answer.finished
         assert result.usage.sampled == 0

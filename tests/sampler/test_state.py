@@ -8,7 +8,7 @@ import pytest
 from smc_decode.engines.base import LiveSequence
 from smc_decode.laws.resampling import Offspring
 from smc_decode.sampler.resample import Resample, ResampleConditionally
-from smc_decode.sampler.state import Extension, LiveParticle, Rollout, State, common_prefix
+from smc_decode.sampler.state import BlockRecord, Extension, LiveParticle, Rollout, State, common_prefix
 from smc_decode.sampler.trajectory import Trajectory
 from tests.enumeration import MODELS
 from tests.harness import context_of
@@ -71,6 +71,9 @@ def test_only_the_whole_level_is_the_target():
     assert not State(population(1.0), level=0.5).at_target
 
 
+LATER = tuple(BlockRecord(0.0, np.array([0, 1]), resampled) for resampled in (False, False, True))
+
+
 def test_each_block_has_a_record_and_a_block_that_is_weighed_anew_keeps_its_own():
     once = State(population(1.0, 1.0)).recorded()
     assert [(record.ess, record.ancestors.tolist(), record.resampled) for record in once.history] == [
@@ -78,20 +81,23 @@ def test_each_block_has_a_record_and_a_block_that_is_weighed_anew_keeps_its_own(
     ]
     twice = State(population(1.0, 3.0), history=once.history).recorded()
     assert [record.ess for record in twice.history] == pytest.approx([2.0, 1.6])
-    anew = State(population(1.0, 0.0), history=twice.history).recorded(anew=True)
-    assert [record.ess for record in anew.history] == pytest.approx([2.0, 1.0])
+    thrice = State(population(1.0, 7.0), history=twice.history).recorded()
+    anew = State(population(1.0, 0.0), history=thrice.history).recorded(anew=True)
+    assert [record.ess for record in anew.history] == pytest.approx([2.0, 1.6, 1.0])
+    later = State(population(1.0, 0.0), history=LATER).recorded(anew=True)
+    assert [record.resampled for record in later.history] == [False, False, True]
 
 
 def test_offspring_share_the_evidence_and_copies_know_that_they_are_copies():
     """Weights 1 and 3: each child has the mean, 2, times what its scheme says."""
-    state = State(population(1.0, 3.0)).recorded().recorded()
+    state = State(population(1.0, 3.0), history=LATER[:2]).recorded()
     log_weights = np.log([1.5, 0.5, 1.0])
     children = state.resampled(Offspring(np.array([1, 0, 1]), log_weights))
     assert [child.trajectory.token_ids for child in children.particles] == [(1,), (0,), (1,)]
     assert [math.exp(child.log_weight) for child in children.particles] == pytest.approx([3.0, 1.0, 2.0])
     assert [child.is_copy for child in children.particles] == [False, False, True]
-    first, last = children.history
-    assert (first.ancestors.tolist(), first.resampled) == ([0, 1], False)
+    first, second, last = children.history
+    assert (first is LATER[0], second is LATER[1]) == (True, True)
     assert (last.ancestors.tolist(), last.resampled) == ([1, 0, 1], True)
     assert last.ess == pytest.approx(1.6)
 
@@ -188,6 +194,7 @@ def test_nothing_has_a_potential_of_one_and_the_whole_is_its_own_head():
 
 def test_a_reward_can_be_reached_that_is_there_or_may_still_come():
     assert PATH.can_reach(0.75)
+    assert PATH.can_reach(0.5)
     assert not PATH.can_reach(0.76)
     assert not Trajectory((0,), finish_reason="eos").can_reach(0.0)
     open_ended, bounded = Trajectory((1,)), Trajectory((1,), at_most=0.5)
