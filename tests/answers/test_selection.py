@@ -96,12 +96,7 @@ def test_an_electorate_is_one_of_complete_answers_unless_it_says_otherwise():
 @pytest.mark.parametrize("selection", ["best", "vote"])
 def test_where_what_is_chosen_will_be_brought_to_its_end_it_need_not_be_there_yet(selection):
     population = [particle([1], 0.0, 1.0), particle([2], 0.9, 1.0, finished=False), particle([3], 0.1, 0.0)]
-<<<<<<< HEAD
-    searching = {"first_pass_size": 1, "stop_at_reward": 1.0}
-    assert chosen(selection, population=population, **searching) == [(2,)]
-=======
     assert chosen(selection, population=population, first_pass_size=1, stop_at_reward=1.0) == [(2,)]
->>>>>>> w/tests16
 
 
 def test_among_equal_rewards_the_heavier_comes_first_and_no_reward_is_the_least():
