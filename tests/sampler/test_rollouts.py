@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from smc_decode.engines.base import LiveSequence
-from smc_decode.sampler import lookahead as steps
+from smc_decode.sampler import lookahead as parts
 from smc_decode.sampler.budget import BudgetSpent
 from smc_decode.sampler.lookahead import Rollouts, TakeRollouts
 from smc_decode.sampler.state import Extension, LiveParticle, Rollout, State
@@ -285,7 +285,7 @@ async def stepped(extensions, particles=None, hopeless=never, settings=None, mod
     context.usage.rollout, context.usage.reused = 100, 10
     before = replace(context.usage, rollout=98, reused=7)
     state = State(particles, extensions=made, before=before, **changed)
-    return context, state, await steps.LookAhead(context, rollouts, hopeless)(state)
+    return context, state, await parts.LookAhead(context, rollouts, hopeless)(state)
 
 
 async def test_what_has_a_future_gets_its_estimate_and_all_values_are_told():
