@@ -76,6 +76,7 @@ class Rejuvenation(_Part):
     just resampled, which is cheaper but biased at finite N, since the trigger depends on what is moved. ``move``: the
     kernel, by the name that it is registered under. ``recycle``: after the last block both ends of every move are
     answers of the final population, by its acceptance probability (:attr:`SMCConfig.recycles_moves`).
+    ``window``: moves cut only within the last so many blocks, so that what is before them can be shown; None: anywhere.
     ``mode`` ``paper`` moves duplicates with a reward below
     ``reward_threshold`` only. ``rungs`` and ``lowest`` are the ladder of the move ``exchange``: how many targets, and
     the level of the softest, between 0 (the model itself) and 1 (the requested one).
@@ -88,6 +89,7 @@ class Rejuvenation(_Part):
     every: int = Field(1, ge=1)
     reward_threshold: Finite = 0.5
     recycle: bool = True
+    window: int | None = Field(None, ge=1)
     rungs: int = Field(4, ge=1, le=64)
     lowest: Finite = Field(0.25, ge=0, le=1)
 

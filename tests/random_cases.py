@@ -178,6 +178,8 @@ def random_case(number: int) -> Case:
         settings["lookahead"] = _lookahead(g)
     if g.random() < 0.5:
         settings["rejuvenation"] = {"steps": g.choice([1, 1, 2]), "every": g.randint(1, 3)}
+        if number % 3 == 0:
+            settings["rejuvenation"]["window"] = g.randint(1, 3)
         if model.target == "tempered" and g.random() < 0.35:
             settings["rejuvenation"]["mode"] = "corrected"
     passes = g.random()

@@ -11,16 +11,17 @@ import math
 import numpy as np
 
 
-def draw_cut(length: int, rng: np.random.Generator) -> int:
-    """c ~ Uniform{0..length-1}: how many tokens are kept."""
-    return int(rng.integers(length))
+def draw_cut(length: int, rng: np.random.Generator, start: int = 0) -> int:
+    """c ~ Uniform{start..length-1}: how many tokens are kept."""
+    return start + int(rng.integers(length - start))
 
 
 def log_acceptance(log_target_new: float, log_target_old: float, length_new: int, length_old: int) -> float:
     """log of min{1, [gamma L / q](x') (1/n') / ([gamma L / q](x) (1/n))}.
 
     The targets are log gamma(x) L^(x) / q(x) over whole sequences: the kept prefix has the same factors in both and
-    cancels, so that each side holds its *full* suffix. 1/n and 1/n' are the probabilities of the cut.
+    cancels, so that each side holds its *full* suffix. 1/n and 1/n' are the probabilities of the cut: where cuts begin
+    at some token, n and n' count from there.
     """
     if log_target_new == -math.inf:
         return -math.inf

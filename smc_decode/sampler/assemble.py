@@ -11,7 +11,7 @@ from smc_decode.sampler.close import Close, Commit
 from smc_decode.sampler.context import RunContext
 from smc_decode.sampler.extend import Extend, Start, as_it_is, from_own_end
 from smc_decode.sampler.lookahead import LookAhead, Rollouts, TakeRollouts
-from smc_decode.sampler.moves import MOVES, Move
+from smc_decode.sampler.moves import MOVES, Move, first_cut
 from smc_decode.sampler.recycle import Recycle
 from smc_decode.sampler.resample import Resample, ResampleConditionally
 from smc_decode.sampler.smc_pass import Algorithm, AsyncStep
@@ -93,8 +93,12 @@ class Parts:
             resample=Resample(context, first if context.scorer.takes_back else 0),
             moves=self.moves,
             close=Close(context, held, self.tempering),
-            commit=Commit(final=not self.moves and not further),
+            commit=Commit(lambda block: 0 if further else self._final(block)),
         )
+
+    def _final(self, block: int) -> int | None:
+        """How many tokens no move changes after ``block`` or later; None: there are no moves."""
+        return first_cut(self.moves, block) if self.moves else None
 
     def _moves_follow(self, block: int) -> bool:
         """Whether a move is scheduled after ``block`` or later, whatever the population looks like."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from smc_decode.engines.base import LiveSequence
@@ -34,18 +34,20 @@ class Close:
 class Commit:
     """Tells the prefix that every possible answer shares, where nothing can change it any more.
 
-    ``final``: whether that is so: no move cuts before it, and no other pass follows.
+    ``final``: how many tokens, at most, nothing can change from the block on that it is told: no move cuts before, and
+    no other pass follows; None: all of them.
     """
 
-    def __init__(self, *, final: bool) -> None:
+    def __init__(self, final: Callable[[int], int | None]) -> None:
         self._final = final
 
     async def __call__(self, state: State) -> Step:
         """The state as it is."""
-        if not self._final or state.last:
+        final = self._final(state.block)
+        if final == 0 or state.last:
             return state, None
         shown = [p.trajectory for p in state.particles if p.alive]
         shown += [trajectory for trajectory, log_weight in state.pool.answers if log_weight > -math.inf]
-        prefix = common_prefix(shown)
+        prefix = common_prefix(shown)[:final]
         known = shown[0].logprobs[: len(prefix)] if shown else ()
         return state, Committed(state.block - 1, prefix, known if len(known) == len(prefix) else ())

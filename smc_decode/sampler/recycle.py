@@ -41,8 +41,14 @@ class Recycle:
         return replace(state, pool=pool), None
 
 
-def with_both_ends(state: State, ends: Sequence[tuple[LiveParticle, LiveParticle, float]], steps_left: int) -> State:
-    """The state after a move of the last block, with (old, new, log acceptance) of everybody in its pool.
+def with_both_ends(
+    state: State,
+    ends: Sequence[tuple[LiveParticle, LiveParticle, float]],
+    stayed: Sequence[LiveParticle],
+    steps_left: int,
+) -> State:
+    """The state after a move of the last block, with (old, new, log acceptance) of everybody who may have moved, and
+    those who ``stayed`` in any case, in its pool.
 
     A kernel that leaves the target invariant keeps weights proper, and so does its expectation given the proposal:
     1 - a of a particle's weight stays where it was, a goes to what was proposed. Every step has an equal share of what
@@ -51,6 +57,7 @@ def with_both_ends(state: State, ends: Sequence[tuple[LiveParticle, LiveParticle
     share = 1.0 - (1.0 - state.pool.share) * (steps_left - 1) / steps_left
     each = math.log(share - state.pool.share) if share > state.pool.share else -math.inf
     answers = list(state.pool.answers)
+    answers += [(particle.trajectory, particle.log_weight + each) for particle in stayed if particle.alive]
     for old, new, log_acceptance in ends:
         stays = math.log(-math.expm1(log_acceptance)) if log_acceptance < 0.0 else -math.inf
         answers.append((old.trajectory, old.log_weight + each + stays))

@@ -24,8 +24,10 @@ def proposal_logprobs(model, tokens):
     return out
 
 
-def transition_matrix(model, block, acceptance=log_acceptance, lookahead=lambda x: 0.0):
-    """The move's kernel on all prefixes at the end of ``block``, and log gamma_k L of each."""
+def transition_matrix(model, block, acceptance=log_acceptance, lookahead=lambda x: 0.0, start=0, counted_from=None):
+    """The move's kernel on all prefixes at the end of ``block``, and log gamma_k L of each. ``start``: of the tokens
+    that may be cut; ``counted_from``: where lengths begin, if elsewhere."""
+    counted_from = start if counted_from is None else counted_from
     log_gamma = {x: value + lookahead(x) for x, value in model.log_intermediate(block).items() if value > -math.inf}
     states = list(log_gamma)
     log_q = {x: proposal_logprobs(model, x) for x in states}
@@ -33,11 +35,12 @@ def transition_matrix(model, block, acceptance=log_acceptance, lookahead=lambda 
     kernel = np.zeros((len(states), len(states)))
     for i, x in enumerate(states):
         for j, y in enumerate(states):
-            for cut in range(len(x)):
+            for cut in range(start, len(x)):
                 if y[:cut] != x[:cut] or len(y) <= cut:
                     continue
-                draw = math.exp(sum(log_q[y][cut:])) / len(x)
-                kernel[i, j] += draw * math.exp(acceptance(log_target[y], log_target[x], len(y), len(x)))
+                draw = math.exp(sum(log_q[y][cut:])) / (len(x) - start)
+                lengths = len(y) - counted_from, len(x) - counted_from
+                kernel[i, j] += draw * math.exp(acceptance(log_target[y], log_target[x], *lengths))
         kernel[i, i] += 1.0 - kernel[i].sum()
     weights = np.array([log_gamma[x] for x in states])
     weights = np.exp(weights - weights.max())
@@ -71,6 +74,7 @@ def test_every_number_of_tokens_but_all_is_as_likely_to_be_kept():
     counts = np.bincount([draw_cut(4, rng) for _ in range(8000)], minlength=4)
     assert counts / 8000 == pytest.approx([0.25] * 4, abs=0.02)
     assert draw_cut(1, rng) == 0
+    assert {draw_cut(5, rng, 3) for _ in range(100)} == {3, 4}
 
 
 def test_acceptance_is_the_ratio_of_the_targets_times_that_of_the_lengths():
@@ -88,6 +92,18 @@ def test_the_move_leaves_the_intermediate_target_invariant(name):
     kernel, target = transition_matrix(MODELS[name], BLOCK)
     assert np.all(kernel >= -1e-12)
     assert np.abs(target @ kernel - target).max() < 1e-10
+
+
+@pytest.mark.parametrize("start", [1, 2, 3])
+@pytest.mark.parametrize("name", ["tempered-eos-product", "powered-eos-product", "tempered-hard-zeros"])
+def test_a_move_that_cuts_from_some_token_on_leaves_it_invariant_too(name, start):
+    kernel, target = transition_matrix(MODELS[name], BLOCK, start=start)
+    assert np.abs(target @ kernel - target).max() < 1e-10
+
+
+def test_in_a_window_lengths_count_from_its_start():
+    kernel, target = transition_matrix(MODELS["powered-eos-product"], BLOCK, start=2, counted_from=0)
+    assert 0.5 * np.abs(target @ kernel - target).sum() > 1e-4
 
 
 @pytest.mark.parametrize("name", ["tempered-eos-product", "powered-eos-product"])

@@ -8,7 +8,7 @@ import pytest
 from smc_decode import Lookahead, SMCConfig, events, run
 from smc_decode.engines import TableEngine
 from tests.enumeration import MODELS
-from tests.harness import RUNS, config_of, engine_of, pool, potential_of
+from tests.harness import config_of, engine_of, pool, potential_of
 
 WAYS = {
     "late": {"lookahead": {"rollouts": 2, "start": 0.6}},
@@ -30,7 +30,7 @@ WAYS = {
 @pytest.mark.parametrize("name", ["tempered-eos-product", "powered-eos-product"])
 def test_late_lookahead_estimates_z_and_the_posterior(name, way):
     model = MODELS[name]
-    pooled = pool(model, runs=RUNS // 4, **WAYS[way])
+    pooled = pool(model, runs=500, **WAYS[way])
     assert abs(pooled.deviation) < 4
     assert pooled.distance(model.posterior) < 0.1
 

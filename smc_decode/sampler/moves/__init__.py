@@ -23,7 +23,8 @@ class Move(Protocol):
     """One kernel over the population.
 
     ``inexact``: why log Z^ is biased with it, or None. It may be known only after the run. ``estimates_z``: whether
-    there is a log Z^ at all after it (a move that does not say so leaves it).
+    there is a log Z^ at all after it (a move that does not say so leaves it). ``first_cut(block)``: how many tokens it
+    leaves alone after that block and all later ones (a move that does not say so may change any).
     """
 
     @property
@@ -54,3 +55,12 @@ MOVES: Registry[MoveFactory] = Registry(
 def estimates_z(move: Move) -> bool:
     """Whether a run with this move has an estimate of log Z."""
     return bool(getattr(move, "estimates_z", True))
+
+
+def first_cut(moves: Sequence[Move], block: int) -> int:
+    """How many tokens none of the moves changes after ``block`` or later."""
+
+    def none(_: int) -> int:
+        return 0
+
+    return min(int(getattr(move, "first_cut", none)(block)) for move in moves)

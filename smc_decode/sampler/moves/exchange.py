@@ -47,7 +47,7 @@ class LadderMove(SuffixMove):
         return self._levels[rung_of(slot, len(self._levels))]
 
     def _may_move(self, particle: LiveParticle) -> bool:
-        return len(particle.trajectory) > 0
+        return True
 
     def _log_invariant(self, particle: LiveParticle, level: float) -> float:
         return self._context.target.log_over_proposal(particle.trajectory, level)

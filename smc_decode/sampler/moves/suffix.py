@@ -54,13 +54,24 @@ class SuffixMove:
             return False
         return self._settings.scheduled(block) or (self._settings.when == "resampled" and state.history[-1].resampled)
 
+    def first_cut(self, block: int) -> int:
+        """How many tokens a move after ``block`` leaves alone. It depends on the block only, so that both directions
+        of a move have the same window."""
+        window = self._settings.window
+        return 0 if window is None else max(block + 1 - window, 0) * self._context.config.block_size
+
     async def __call__(self, state: State) -> Step:
         """Propose a new suffix for every particle that may move, and accept or not.
 
         Raises BudgetSpent where the token budget does not hold a whole proposal for everyone: a proposal that is cut
         short would not be a draw from q.
         """
-        movers = [i for i, particle in enumerate(state.particles) if self._may_move(particle)]
+        start = self.first_cut(state.block)
+        movers = [
+            i
+            for i, particle in enumerate(state.particles)
+            if len(particle.trajectory) > start and self._may_move(particle)
+        ]
         async with self._context.budget.limit():
             proposals = await self._propose(state, movers)
         particles = list(state.particles)
@@ -71,14 +82,15 @@ class SuffixMove:
             old, level = particles[i], self._level(state, i)
             new = self._as_particle(proposal, old, level)
             proposed[i] = True
-            log_probability = self._log_acceptance(new, old, level)
+            log_probability = self._log_acceptance(new, old, level, start)
             accepted[i] = accepts(log_probability, self._context.noise.streams[i])
             ends.append((old, new, log_probability))
             if accepted[i]:
                 particles[i] = self._corrected(new, old, level)
         moved = replace(state, particles=tuple(particles))
         if state.last and self._context.config.recycles_moves:
-            moved = with_both_ends(moved, ends, self._settings.steps - self._step)
+            stayed = [particle for particle, moves in zip(particles, proposed, strict=True) if not moves]
+            moved = with_both_ends(moved, ends, stayed, self._settings.steps - self._step)
         return moved, Rejuvenated(state.block, self._step, proposed, accepted)
 
     def _level(self, state: State, slot: int) -> float:
@@ -86,7 +98,7 @@ class SuffixMove:
         return state.level
 
     def _may_move(self, particle: LiveParticle) -> bool:
-        if not particle.alive or not particle.trajectory.token_ids:
+        if not particle.alive:
             return False
         if self._settings.mode != "paper":
             return True
@@ -96,7 +108,8 @@ class SuffixMove:
     async def _propose(self, state: State, movers: Sequence[int]) -> list[Extension]:
         """Each mover's new trajectory with its L^, drawn afresh."""
         context, end = self._context, self._context.end_of(state.block)
-        cuts = [draw_cut(len(state.particles[i].trajectory), context.noise.streams[i]) for i in movers]
+        start = self.first_cut(state.block)
+        cuts = [draw_cut(len(state.particles[i].trajectory), context.noise.streams[i], start) for i in movers]
         context.budget.check(sum(end - cut for cut in cuts))
         requests = []
         temperature = context.target.temperature(state.level)
@@ -129,9 +142,9 @@ class SuffixMove:
             rollouts=proposal.rollouts,
         )
 
-    def _log_acceptance(self, new: LiveParticle, old: LiveParticle, level: float) -> float:
+    def _log_acceptance(self, new: LiveParticle, old: LiveParticle, level: float, start: int) -> float:
         log_new, log_old = self._log_invariant(new, level), self._log_invariant(old, level)
-        return log_acceptance(log_new, log_old, len(new.trajectory), len(old.trajectory))
+        return log_acceptance(log_new, log_old, len(new.trajectory) - start, len(old.trajectory) - start)
 
     def _log_invariant(self, particle: LiveParticle, level: float) -> float:
         """log eta / q, where eta is what the move leaves invariant: gamma_k L^ of the run, or of Target II."""

@@ -23,6 +23,7 @@ from typing import Any
 
 from smc_decode.engines.vllm.channel import Channel
 from smc_decode.engines.vllm.inside.merging import Merging, Row
+from smc_decode.engines.vllm.inside.metrics import metrics_text
 from smc_decode.engines.vllm.inside.partial_hits import install_partial_hits
 from smc_decode.engines.vllm.inside.selfcheck import continues_alike, merged_cases, merges_alike, tells_proposals
 from smc_decode.engines.vllm.messages import (
@@ -216,7 +217,7 @@ class Worker:
             case Abort():
                 self._abort(message.ids)
             case Measure():
-                self._channel.send([Measured(message.id, _metrics())])
+                self._channel.send([Measured(message.id, metrics_text())])
             case Ping():
                 self._channel.send([Pong(message.id, self._unfinished())])
 
@@ -330,14 +331,6 @@ class Worker:
             self._add_row(row)
         self._end(ended)
         return done
-
-
-def _metrics() -> str:
-    """vLLM's metrics in Prometheus' text format: of all that this process keeps, those with vLLM's prefix."""
-    from prometheus_client import REGISTRY, generate_latest
-
-    lines = generate_latest(REGISTRY).decode().splitlines(keepends=True)
-    return "".join(line for line in lines if line.removeprefix("# HELP ").removeprefix("# TYPE ").startswith("vllm:"))
 
 
 @contextlib.contextmanager
