@@ -141,15 +141,16 @@ def test_of_a_weight_as_much_as_is_accepted_goes_to_what_was_proposed(accepted, 
     first = (answer(3, 0), -1.0)
     log_acceptance = math.log(accepted) if accepted else -math.inf
     state = State((OLD,), pool=Pool((first,), share=0.4))
-    after = with_both_ends(state, [(OLD, NEW, log_acceptance)], steps_left).pool
+    stayed = LiveParticle(answer(4, 0), HELD, math.log(2.0)), LiveParticle(answer(5, 0), HELD, -math.inf)
+    after = with_both_ends(state, [(OLD, NEW, log_acceptance)], stayed, steps_left).pool
     assert after.share == pytest.approx(share)
     assert after.answers[0] is first
-    assert [trajectory.token_ids for trajectory, _ in after.answers[1:]] == [(1, 0), (2, 0)]
+    assert [trajectory.token_ids for trajectory, _ in after.answers[1:]] == [(4, 0), (1, 0), (2, 0)]
     mass = [math.exp(log_weight) for _, log_weight in after.answers[1:]]
-    assert mass == pytest.approx([(share - 0.4) * each for each in weights_of_ends])
+    assert mass == pytest.approx([(share - 0.4) * each for each in (2.0, *weights_of_ends)])
 
 
 def test_a_pool_that_has_all_shares_takes_nothing_from_a_move():
     state = State((OLD,), pool=Pool((), share=1.0))
-    after = with_both_ends(state, [(OLD, NEW, -1.0)], 1).pool
+    after = with_both_ends(state, [(OLD, NEW, -1.0)], [], 1).pool
     assert [log_weight for _, log_weight in after.answers] == [-math.inf, -math.inf]
