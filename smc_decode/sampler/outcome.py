@@ -131,7 +131,7 @@ def _estimates_z(parts: Parts, harvest: Harvest, population: Population) -> bool
     """Whether the run has an estimate of log Z at all."""
     config = parts.context.config
     searched = harvest.stopped == "reward_reached" or any(parts.hopeless(p.trajectory) for p in population)
-    return all(map(estimates_z, parts.moves)) and not (harvest.cut_short or searched or config.temperature == 0.0)
+    return all(map(estimates_z, parts.moves)) and not (harvest.cut_short or searched or not config.temperature)
 
 
 def _inexact(parts: Parts, harvest: Harvest) -> Iterator[str]:

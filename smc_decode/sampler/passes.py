@@ -127,7 +127,7 @@ class Schedule:
         if lost and size == self._config.n_particles and not alive_before:
             raise AllParticlesDead(state.block, len(state.particles))
         if harvest.cut_short and alive_before and not state.pool.answers:
-            return replace(harvest, population=harvest.passes[-1])  # a part is no match for what is complete
+            return harvest  # the population before it: a part is no match for what is complete
         if state.set_aside:
             particles = (*(p for p in particles if p.alive), *state.set_aside)
         return replace(harvest, population=particles, passes=(*harvest.passes, particles), size=size)

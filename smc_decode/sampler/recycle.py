@@ -54,7 +54,7 @@ def with_both_ends(
     1 - a of a particle's weight stays where it was, a goes to what was proposed. Every step has an equal share of what
     is left, this one included in ``steps_left``; nothing is left for the population after the last.
     """
-    share = 1.0 if steps_left == 1 else state.pool.share + (1.0 - state.pool.share) / steps_left
+    share = 1.0 - (1.0 - state.pool.share) * (steps_left - 1) / steps_left
     each = math.log(share - state.pool.share) if share > state.pool.share else -math.inf
     answers = list(state.pool.answers)
     answers += [(particle.trajectory, particle.log_weight + each) for particle in stayed if particle.alive]

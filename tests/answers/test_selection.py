@@ -99,6 +99,12 @@ def test_where_what_is_chosen_will_be_brought_to_its_end_it_need_not_be_there_ye
     assert chosen(selection, population=population, first_pass_size=1, stop_at_reward=1.0) == [(2,)]
 
 
+def test_an_answer_that_nobody_brings_to_its_end_is_not_preferred():
+    population = [particle([2], 0.9, 1.0, finished=False), particle([3], 0.1, 0.0)]
+    for settings in ({"first_pass_size": 1}, {"stop_at_reward": 1.0}):
+        assert chosen("best", population=population, **settings) == [(3,)]
+
+
 def test_among_equal_rewards_the_heavier_comes_first_and_no_reward_is_the_least():
     population = [particle([1], 0.5), particle([2], 0.1, -5.0), particle([3], 0.15, -5.0), particle([4], 0.25, -9.0)]
     assert chosen("best", n=4, population=population) == [(3,), (2,), (4,), (1,)]

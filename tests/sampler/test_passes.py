@@ -56,6 +56,18 @@ def test_all_passes_together_are_what_was_drawn():
     assert Harvest(State(()), passes=((one,), (two, three))).drawn == (one, two, three)
 
 
+def test_answers_are_as_long_as_the_median_of_those_that_are_complete():
+    def particle(length, finished=True, log_weight=0.0):
+        path = Trajectory((1,) * length, finish_reason="eos" if finished else None)
+        return LiveParticle(path, LiveSequence([]), log_weight)
+
+    lost, short = particle(9, log_weight=-math.inf), particle(1, finished=False)
+    one, two = (particle(5), particle(3), lost), (particle(8), short, particle(7), particle(4))
+    assert Harvest(State(()), passes=(one, two)).answer_length == 5
+    assert Harvest(State(()), passes=((particle(2), particle(6)),)).answer_length == 6
+    assert Harvest(State(()), passes=((lost, short),)).answer_length is None
+
+
 # ---- which passes there are ---------------------------------------------------------------------------------------
 
 
@@ -180,6 +192,14 @@ SHORT = {"block_size": 2, "max_tokens": 4, "alpha": 1.0}
 
 def plain(**settings):
     return config_of(MODEL, **{"n_particles": 4, **SHORT, **settings})
+
+
+async def test_equal_sequences_are_one_particle_where_they_were_pooled_and_as_many_as_were_drawn_elsewhere():
+    short = replace(MODEL, max_tokens=1)
+    drawn = await sample(engine_of(short), (), potential_of(short), config_of(short), seed=0)
+    assert len(drawn.particles) == 8
+    pooled = await sample(engine_of(MODEL), (), None, config_of(MODEL, lookahead={"rollouts": 4}), seed=0)
+    assert len(pooled.particles) == len({particle.token_ids for particle in pooled.particles})
 
 
 @pytest.mark.parametrize(("first_pass_size", "seeds"), [(None, 8), (1, 8)])

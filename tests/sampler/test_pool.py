@@ -5,8 +5,9 @@ import math
 import pytest
 
 from smc_decode.engines.base import LiveSequence
+from smc_decode.sampler import recycle as recycling
 from smc_decode.sampler.lookahead import Rollouts
-from smc_decode.sampler.recycle import Recycle, pooled
+from smc_decode.sampler.recycle import Recycle, pooled, with_both_ends
 from smc_decode.sampler.state import LiveParticle, Pool, Rollout, State
 from smc_decode.sampler.trajectory import Trajectory
 from tests.enumeration import MODELS
@@ -62,9 +63,9 @@ def state_of(**changed):
     return State((particle,), **changed)
 
 
-def recycle_of(**settings):
+def recycle_of(n_blocks=2, first=0, **settings):
     context = context_of(MODEL, lookahead={"rollouts": 2, **settings.pop("lookahead", {})}, **settings)
-    return Recycle(context.config, Rollouts(context), 2)
+    return Recycle(context.config, Rollouts(context), n_blocks, first)
 
 
 @pytest.mark.parametrize(
@@ -107,3 +108,49 @@ async def test_rollouts_that_are_cut_short_are_no_answers():
     short = Rollout(Trajectory((1, 1, 1), log_potential=0.0), HELD)
     state = State((LiveParticle(Trajectory((1, 1), log_potential=0.0), HELD, rollouts=(short, short)),))
     assert (await recycle(state))[0] is state
+
+
+async def test_shares_are_counted_from_the_block_that_the_first_rollouts_follow():
+    """Of four blocks the second is the first with rollouts: half; nothing before it; all that is left at the third."""
+    recycle = recycle_of(n_blocks=4, first=1)
+    before = state_of()
+    assert (await recycle(before))[0] is before
+    after, _ = await recycle(state_of(block=1))
+    assert after.pool.share == pytest.approx(0.5)
+    whole, _ = await recycle(state_of(block=2, pool=after.pool))
+    assert whole.pool.share == pytest.approx(1.0)
+
+
+async def test_unless_it_is_said_the_first_rollouts_follow_the_first_block():
+    context = context_of(MODEL, lookahead={"rollouts": 2})
+    assert (await recycling.Recycle(context.config, Rollouts(context), 3)(state_of()))[0].pool.share == 0.5
+
+
+# ---- both ends of a move ------------------------------------------------------------------------------------------
+
+OLD, NEW = LiveParticle(answer(1, 0), HELD, math.log(8.0)), LiveParticle(answer(2, 0), HELD, 5.0)
+
+
+@pytest.mark.parametrize(
+    ("accepted", "weights_of_ends"),
+    [(0.25, (6.0, 2.0)), (1.0, (0.0, 8.0)), (0.0, (8.0, 0.0)), (0.75, (2.0, 6.0))],
+)
+@pytest.mark.parametrize(("steps_left", "share"), [(1, 1.0), (2, 0.7), (4, 0.55)])
+def test_of_a_weight_as_much_as_is_accepted_goes_to_what_was_proposed(accepted, weights_of_ends, steps_left, share):
+    """Each of the steps that are left has an equal part of the 0.6 that the pool has left."""
+    first = (answer(3, 0), -1.0)
+    log_acceptance = math.log(accepted) if accepted else -math.inf
+    state = State((OLD,), pool=Pool((first,), share=0.4))
+    stayed = LiveParticle(answer(4, 0), HELD, math.log(2.0)), LiveParticle(answer(5, 0), HELD, -math.inf)
+    after = with_both_ends(state, [(OLD, NEW, log_acceptance)], stayed, steps_left).pool
+    assert after.share == pytest.approx(share)
+    assert after.answers[0] is first
+    assert [trajectory.token_ids for trajectory, _ in after.answers[1:]] == [(4, 0), (1, 0), (2, 0)]
+    mass = [math.exp(log_weight) for _, log_weight in after.answers[1:]]
+    assert mass == pytest.approx([(share - 0.4) * each for each in (2.0, *weights_of_ends)])
+
+
+def test_a_pool_that_has_all_shares_takes_nothing_from_a_move():
+    state = State((OLD,), pool=Pool((), share=1.0))
+    after = with_both_ends(state, [(OLD, NEW, -1.0)], [], 1).pool
+    assert [log_weight for _, log_weight in after.answers] == [-math.inf, -math.inf]

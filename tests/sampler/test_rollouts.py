@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from smc_decode.engines.base import LiveSequence
+from smc_decode.sampler import lookahead as parts
 from smc_decode.sampler.budget import BudgetSpent
-from smc_decode.sampler.lookahead import LookAhead, Rollouts, TakeRollouts
+from smc_decode.sampler.lookahead import Rollouts, TakeRollouts
 from smc_decode.sampler.state import Extension, LiveParticle, Rollout, State
 from smc_decode.sampler.trajectory import Trajectory
 from tests.enumeration import MODELS
@@ -284,7 +285,7 @@ async def stepped(extensions, particles=None, hopeless=never, settings=None, mod
     context.usage.rollout, context.usage.reused = 100, 10
     before = replace(context.usage, rollout=98, reused=7)
     state = State(particles, extensions=made, before=before, **changed)
-    return context, state, await LookAhead(context, rollouts, hopeless)(state)
+    return context, state, await parts.LookAhead(context, rollouts, hopeless)(state)
 
 
 async def test_what_has_a_future_gets_its_estimate_and_all_values_are_told():

@@ -7,6 +7,7 @@ import pytest
 
 from smc_decode.engines.base import LiveSequence
 from smc_decode.laws.resampling import Offspring
+from smc_decode.sampler import resample as resampling
 from smc_decode.sampler.resample import Resample, ResampleConditionally
 from smc_decode.sampler.state import BlockRecord, Extension, LiveParticle, Rollout, State, common_prefix
 from smc_decode.sampler.trajectory import Trajectory
@@ -155,6 +156,13 @@ def test_resampling_is_due_where_the_effective_size_is_below_its_share(weights, 
     assert told.ancestors.tolist() == [p.trajectory.token_ids[0] for p in resampled.particles]
     assert resampled.log_mean == pytest.approx(state.log_mean)
     assert all(weights[ancestor] > 0.0 for ancestor in told.ancestors)
+
+
+@pytest.mark.parametrize(("block", "due"), [(0, False), (1, False), (2, True), (3, True)])
+def test_it_may_be_that_nothing_is_resampled_before_some_block(block, due):
+    context = context_of(MODEL, n_particles=4, ess_threshold=1.0)
+    assert (Resample(context, 2)(State(population(*HALF), block=block).recorded())[1] is not None) is due
+    assert resampling.Resample(context)(State(population(*HALF), block=0).recorded())[1] is not None
 
 
 @pytest.mark.parametrize(

@@ -87,6 +87,11 @@ def test_there_are_as_many_moves_as_steps():
     assert len(suffix_moves(context, None)) == 3
 
 
+@pytest.mark.parametrize(("mode", "estimates"), [("exact", True), ("corrected", True), ("paper", False)])
+def test_there_is_an_estimate_of_z_where_the_move_is_towards_the_target_of_the_weights(mode, estimates):
+    assert move_of(MODELS["tempered-eos-product"], mode=mode)[2].estimates_z is estimates
+
+
 # ---- of whom ------------------------------------------------------------------------------------------------------
 
 
@@ -162,6 +167,20 @@ async def test_a_corrected_move_is_towards_target_ii_times_the_stored_lookahead(
     context, _, move = move_of(model, lookahead=True, mode="corrected")
     _, told = await moved(context, move, at(1, 1, log_value=log_value), block=0)
     assert told.accepted.tolist() == [accepted]
+
+
+@pytest.mark.parametrize(
+    ("changed", "recycle", "shares"),
+    [({"last": True}, True, [1 / 3, 2 / 3, 1.0]), ({}, True, [0.0] * 3), ({"last": True}, False, [0.0] * 3)],
+)
+async def test_both_ends_of_the_last_moves_are_answers_each_step_having_an_equal_share(changed, recycle, shares):
+    context = context_of(LONG, rejuvenation={"steps": 3, "recycle": recycle})
+    state, found = State((at(1, 1), at(1, 1)), block=4, **changed), []
+    for move in suffix_moves(context, None):
+        state, _ = await moved(context, move, *state.particles, block=4, pool=state.pool, **changed)
+        found.append(state.pool.share)
+    assert found == pytest.approx(shares)
+    assert len(state.pool.answers) == (2 * 2 * 3 if shares[-1] else 0)
 
 
 # ---- what an accepted particle weighs -----------------------------------------------------------------------------

@@ -42,7 +42,7 @@ class SuffixMove:
     @property
     def estimates_z(self) -> bool:
         """Towards another target than the weights' there is none."""
-        return self._settings.mode != "paper"
+        return self._settings.mode in ("exact", "corrected")
 
     def due(self, block: int, state: State) -> bool:
         """By schedule, or (``when="resampled"``) where the block was resampled; and while the target is raised."""
