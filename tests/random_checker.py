@@ -76,7 +76,7 @@ class Checker:
         noise = np.random.default_rng(case.number)
         tests = [noise.choice([-1.0, 1.0], size=len(values)) for _ in range(3)]
         tests += [np.array([float(len(x)) for x in values]), np.array([float(x == best) for x in values])]
-        self._tests = np.array([test - test @ law for test in tests])
+        self._tests, self._law = np.array([test - test @ law for test in tests]), law
         self.config = SMCConfig.model_validate(
             {
                 "block_size": model.block_size,
@@ -91,6 +91,13 @@ class Checker:
         self._potential = FunctionPotential(model.log_psi, model.kind, log_scale=case.log_scale)  # type: ignore[arg-type]
         self.aliens = 0
         self.inexact: dict[str, None] = {}
+
+    @property
+    def least_spread(self) -> np.ndarray:
+        """Of each statement: one draw varies as the posterior does, the mean of n by an n-th of that at least. Of Z^
+        nothing is known."""
+        one = np.sqrt(np.square(self._tests) @ self._law)
+        return np.concatenate([[0.0], one / self.config.n_particles, one / self._case.n_draws, one])
 
     @property
     def trivial(self) -> bool:
@@ -141,9 +148,13 @@ class Checker:
         return np.array(rows)
 
 
-def deviations(rows: np.ndarray) -> np.ndarray:
-    """Each statement's mean in standard errors; 0 where it is always the same and right."""
-    mean, spread = rows.mean(axis=0), rows.std(axis=0, ddof=1)
+def deviations(rows: np.ndarray, least: np.ndarray | float = 0.0) -> np.ndarray:
+    """Each statement's mean in standard errors; 0 where it is always the same and right.
+
+    ``least``: what a statement varies by in any case. Where rare sequences happened not to come up the runs alone would
+    say that it hardly varies.
+    """
+    mean, spread = rows.mean(axis=0), np.maximum(rows.std(axis=0, ddof=1), least)
     exact = np.where(np.abs(mean) < 1e-9, 0.0, np.inf)
     return np.where(spread > 1e-9, mean / np.maximum(spread, 1e-300) * math.sqrt(len(rows)), exact)
 
@@ -157,13 +168,13 @@ def check(case: Case, *, error: float = STANDARD_ERROR, at_most: int = AT_MOST, 
     try:
         at_least = min(AT_LEAST, at_most)
         rows = asyncio.run(checker.run(1_000_000 * case.number, at_least, at_most, error))
-        z = np.abs(deviations(rows))
+        z = np.abs(deviations(rows, checker.least_spread))
         if z[0] > LOOK_AGAIN_Z or z.max() > LOOK_AGAIN:
             again, more = True, MORE * len(rows)
             rows = asyncio.run(checker.run(1_000_000 * case.number + 500_000, more, more, 0.0))
     except Exception as raised:  # a finding, whatever it is
         return Verdict(case.number, raised=f"{type(raised).__name__}: {raised}"[:300], features=case.features)
-    z = deviations(rows)
+    z = deviations(rows, checker.least_spread)
     return Verdict(
         case.number,
         runs=len(rows),
