@@ -277,3 +277,9 @@ def test_the_cuts_that_there_are_lie_within_the_window():
     low = replace(old, log_importance=0.0)
     assert move._log_acceptance(low, new, 1.0, 3) == pytest.approx(-2.0 + math.log(1 / 4))
     assert move._log_acceptance(new, replace(old, log_importance=9.0), 1.0, 3) == pytest.approx(-7.0 + math.log(4))
+
+
+async def test_what_ended_before_the_window_stays():
+    context, _, move = move_of(window=1)
+    _, told = await moved(context, move, at(1), at(1, 1), at(1, 1, 1), block=2)
+    assert told.proposed.tolist() == [False, False, True]
