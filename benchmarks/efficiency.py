@@ -28,9 +28,10 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from benchmarks.toy_models import Toy, toys
 from smc_decode import AllParticlesDead, SMCConfig, SMCResult, sample
 from smc_decode.presets import PRESETS, merge
+
+from .toy_models import Toy, toys
 
 REFERENCE = 48
 """Independent draws whose rows everybody gets."""
@@ -256,7 +257,7 @@ def main(
     processes: Annotated[int, typer.Option()] = 2,
 ) -> None:
     """Measure every preset and ablation on the toy models at equal computed rows."""
-    from benchmarks.efficiency_report import report
+    from .efficiency_report import report
 
     runs, pilot = (30, 5) if quick else (runs, 8)
     all_models, all_methods = [toy.name for toy in toys()], [m.name for m in (*METHODS, *ABLATIONS)]

@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from benchmarks.efficiency import Cell
+    from .efficiency import Cell
 
 Grid = Mapping[str, Mapping[str, "Cell"]]
 
 
 def grid(cells: Sequence[Cell]) -> Grid:
     """Cells by method and model, in the order in which they are listed."""
-    from benchmarks.efficiency import ABLATIONS, METHODS
+    from .efficiency import ABLATIONS, METHODS
 
     known = {m.name: {c.toy: c for c in cells if c.method == m.name} for m in (*METHODS, *ABLATIONS)}
     return {name: row for name, row in known.items() if row}
@@ -22,7 +22,7 @@ def grid(cells: Sequence[Cell]) -> Grid:
 
 def relative(rows: Grid, method: str, toy: str) -> tuple[float, float] | None:
     """(RMSE as a share of independent draws', its standard error); None where one is missing."""
-    from benchmarks.efficiency import INDEPENDENT
+    from .efficiency import INDEPENDENT
 
     mine, theirs = rows[method].get(toy), rows.get(INDEPENDENT, {}).get(toy)
     if mine is None or theirs is None or theirs.rmse == 0.0:
@@ -53,7 +53,7 @@ def report(cells: Sequence[Cell]) -> str:
 
 
 def _place(toy: str) -> int:
-    from benchmarks.toy_models import CHAINS
+    from .toy_models import CHAINS
 
     return list(CHAINS).index(toy) if toy in CHAINS else len(CHAINS)
 

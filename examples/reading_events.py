@@ -26,7 +26,15 @@ def changes(tokens: tuple[int, ...], finished: bool) -> float:
 async def main() -> None:
     engine = TableEngine(next_logprobs, vocab_size=3)
     potential = FunctionPotential(changes, kind="telescoping")
-    config = preset("smc", block_size=3, max_tokens=12, n_particles=12, rejuvenation={"every": 2})
+    config = preset(
+        "smc",
+        block_size=3,
+        max_tokens=12,
+        n_particles=12,
+        ess_threshold=0.9,
+        lookahead={"start": 0},
+        rejuvenation={"steps": 1, "every": 2},
+    )
     async for event in run(engine, (), potential, config, seed=1):
         match event:
             case RolledOut(block=block, tokens=drawn, reused=reused):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import AsyncGenerator, Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -135,10 +136,16 @@ class TableEngine(BaseEngine):
         check_requests(self._info, requests)
         computed: set[tuple[object, ...]] = set()
         for index, request in enumerate(requests):
-            yield index, self._draw(request, computed)
+            sequence, known = request.sequence, len(computed)
+            before = len(sequence.token_ids)
+            drawn = self._draw(request)
+            # The prefixes that no earlier draw of the call asked the table for.
+            ids, prompt = tuple(sequence.token_ids), sequence.prompt_token_ids
+            ends = range(before, before + len(drawn.token_ids))
+            computed.update((prompt, request.temperature, ids[:end]) for end in ends)
+            yield index, replace(drawn, computed=len(computed) - known)
 
-    def _draw(self, request: Extend, computed: set[tuple[object, ...]]) -> Continuation:
-        """``computed``: the prefixes that the call's earlier draws asked the table for."""
+    def _draw(self, request: Extend) -> Continuation:
         sequence = request.sequence
         context = sequence.prompt_token_ids if self._sees_prompt else ()
         ends = self._info.eos_token_ids
@@ -149,10 +156,8 @@ class TableEngine(BaseEngine):
         reason: FinishReason = "length"
         fresh = iter(np.random.default_rng(request.seed).random(request.max_new_tokens).tolist())
         uniforms = Uniforms(request.code, fresh.__next__)
-        known = len(computed)
         for _ in range(request.max_new_tokens):
             prefix = (*context, *sequence.token_ids)
-            computed.add((sequence.prompt_token_ids, prefix, request.temperature))
             if request.temperature == 0.0:
                 law = self._law(prefix, 1.0, request.shaping)
                 token, log_q = int(np.argmax(law.log_q)), 0.0
@@ -176,8 +181,7 @@ class TableEngine(BaseEngine):
             if token in request.stop_token_ids:
                 reason = "stop"
                 break
-        rows = len(computed) - known
-        return Continuation(token_ids, logprobs, proposal_logprobs, log_z, reason, computed=rows)
+        return Continuation(token_ids, logprobs, proposal_logprobs, log_z, reason)
 
     def _law(self, prefix: tuple[int, ...], temperature: float, shaping: Shaping) -> _Law:
         # The common case has a short key: hashing a Shaping costs more than drawing a token.

@@ -15,6 +15,7 @@ CODE_BITS = 20.0
 bits at least, and sequences whose codes were spread evenly have parted long before."""
 
 _BELOW_ONE = 1.0 - 2.0**-53
+_NOTHING = 2.0**-64
 
 
 def lattice(shift: float, n: int) -> list[float]:
@@ -39,7 +40,6 @@ class Uniforms:
         self.code = code
         self._fresh = fresh
         self._bits = 0.0
-        self._value = 0.0
 
     def next(self) -> float:
         """The number for the next choice."""
@@ -50,6 +50,8 @@ class Uniforms:
         """The last number fell into [before, before + probability): the code is now where in it, if bits are left."""
         if self.code is None:
             return
-        self._bits -= math.log2(probability) if probability > 0.0 else -CODE_BITS
-        spent = self._bits >= CODE_BITS
-        self.code = None if spent else min(max((self._value - before) / probability, 0.0), _BELOW_ONE)
+        # What is left of all known tokens may round to nothing.
+        probability = max(probability, _NOTHING)
+        self._bits -= math.log2(probability)
+        left = min(max((self._value - before) / probability, 0.0), _BELOW_ONE)
+        self.code = None if self._bits >= CODE_BITS else left

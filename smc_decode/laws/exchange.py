@@ -27,8 +27,6 @@ def log_swap(here: float, there: float, here_swapped: float, there_swapped: floa
     """
     if -math.inf in (here_swapped, there_swapped):
         return -math.inf
-    if -math.inf in (here, there):
-        return 0.0
     return min(0.0, here_swapped + there_swapped - here - there)
 
 

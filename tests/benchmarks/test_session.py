@@ -75,12 +75,16 @@ async def test_hidden_tests_as_reward_are_said_in_the_report(tmp_path):
 
 async def test_equal_tokens_gives_each_method_what_it_can_afford(tmp_path):
     given = settings(
-        tmp_path, methods=["best-of-n", "smc:block_size=4:lookahead.rollouts=4"], particles=16, equal="tokens", pilot=2
+        tmp_path,
+        methods=["best-of-n", "smc:block_size=4:lookahead.rollouts=4:lookahead.start=0"],
+        particles=16,
+        equal="tokens",
+        pilot=2,
     )
     await run_benchmark(given, quiet(), engine=engine(), marker=TextMarker())
     sizes = {record["spec"]: record["n"] for record in read_run(given.out).records}
     assert sizes["best-of-n"] == 16
-    assert 1 <= sizes["smc:block_size=4:lookahead.rollouts=4"] < 16
+    assert 1 <= sizes["smc:block_size=4:lookahead.rollouts=4:lookahead.start=0"] < 16
 
 
 async def test_a_time_limit_begins_nothing_more_and_resume_goes_on(tmp_path):

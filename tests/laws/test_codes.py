@@ -65,6 +65,28 @@ def test_a_code_is_spent_before_its_bits_run_out_and_fresh_numbers_follow() -> N
     assert uniforms.code is None
 
 
+@pytest.mark.parametrize(("bits", "draws"), [(2.0, 10), (3.0, 7), (19.5, 2), (20.0, 1), (64.0, 1)])
+def test_a_code_is_spent_when_its_tokens_took_twenty_bits(bits: float, draws: int) -> None:
+    uniforms = Uniforms(0.0, lambda: 0.5)
+    for _ in range(draws):
+        assert uniforms.next() == 0.0
+        uniforms.chose(0.0, 2.0**-bits)
+    assert uniforms.next() == 0.5
+
+
+def test_a_choice_of_no_probability_spends_the_code() -> None:
+    for probability in (0.0, -1e-17):
+        uniforms = Uniforms(0.75, lambda: 0.5)
+        uniforms.next()
+        uniforms.chose(0.75, probability)
+        assert uniforms.code is None
+
+
+def test_a_lattice_goes_up_from_its_shift() -> None:
+    assert lattice(0.0, 4) == [0.0, 0.25, 0.5, 0.75]
+    assert lattice(0.5, 2) == [0.5, 0.0]
+
+
 def test_what_is_left_of_a_code_is_a_number_below_one_whatever_rounding_does() -> None:
     for before, probability in [(0.3, 0.1), (0.7, 1e-4), (0.0, 1.0)]:
         for code in (before, before + probability * (1 - 1e-16), min(before + probability, 1 - 2**-53)):
@@ -72,4 +94,8 @@ def test_what_is_left_of_a_code_is_a_number_below_one_whatever_rounding_does() -
             uniforms.next()
             uniforms.chose(before, probability)
             assert uniforms.code is not None
-            assert 0 <= uniforms.code < 1
+            assert 0 <= uniforms.code <= 1 - 2**-53
+    uniforms = Uniforms(0.75, lambda: 0.5)
+    uniforms.next()
+    uniforms.chose(0.5, 0.25)
+    assert uniforms.code == 1 - 2**-53

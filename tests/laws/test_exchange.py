@@ -22,5 +22,6 @@ def test_a_swap_is_accepted_by_the_ratio_of_both_targets_at_both_states():
 def test_neighbours_take_turns_so_that_a_state_can_go_all_the_way():
     assert neighbours(4, 0) == [(0, 1), (2, 3)]
     assert neighbours(4, 1) == [(1, 2)]
+    assert neighbours(4, 2) == [(0, 1), (2, 3)]
     assert neighbours(2, 1) == []
     assert neighbours(1, 0) == []

@@ -85,6 +85,29 @@ def test_low_variance_schemes_stay_within_one_of_the_expected_number(scheme):
             assert np.all(counts <= np.ceil(12 * weights + 1e-9))
 
 
+def pieces(scaled, threshold):
+    """Into how many each is chopped on average, by Gandy and Lau: below the threshold less than one."""
+    chopped = np.maximum(1.0, scaled / (CHOPTHIN_RATIO * threshold / 2.0))
+    return np.where(scaled < threshold, scaled / threshold, chopped)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_chopthin_thins_below_and_chops_above_the_threshold_at_which_the_pieces_number_n(seed):
+    n, points = 9, 240
+    scaled = n * np.random.default_rng(seed).dirichlet(np.full(9, [0.3, 0.7, 2.0][seed % 3]))
+    least, most = 1e-6, 2.0 * n
+    for _ in range(200):
+        middle = (least + most) / 2.0
+        least, most = (middle, most) if pieces(scaled, middle).sum() > n else (least, middle)
+    drawn = [resample("chopthin", scaled / n, n, Given((i + 0.5) / points)) for i in range(points)]
+    counts = np.array([np.bincount(each.ancestors, minlength=n) for each in drawn])
+    assert np.abs(counts.mean(axis=0) - pieces(scaled, most)).max() <= 1.5 / points
+    for count, each in zip(counts, drawn, strict=True):
+        for parent, log_weight in zip(each.ancestors, each.log_weights, strict=True):
+            weight = most if scaled[parent] < most else scaled[parent] / count[parent]
+            assert np.exp(log_weight) == pytest.approx(weight, rel=1e-6)
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.floats(1e-6, 1.0), min_size=2, max_size=20), st.integers(0, 1000))
 def test_chopthin_bounds_the_ratio_of_weights(values, seed):

@@ -79,24 +79,24 @@ async def test_smc_with_any_values(small: Client, fields: dict[str, Any]) -> Non
 
 @FUZZ
 @given(st.dictionaries(st.sampled_from(list(ScoreBody.model_fields)), JSON, max_size=3))
-async def test_scores_with_any_values(make_client: MakeClient, fields: dict[str, Any]) -> None:
+async def test_scores_with_any_values(small: Client, fields: dict[str, Any]) -> None:
     asked = {"model": "toy", "prompt": "abc", "reward": "confidence", "answers": ["a"]}
-    await send(make_client, "/v1/smc/score", {**asked, **fields})
+    await send(small, "/v1/smc/score", {**asked, **fields})
 
 
 @FUZZ
 @given(st.sampled_from(["/tokenize", "/detokenize"]), st.data())
-async def test_tokens_with_any_values(make_client: MakeClient, path: str, data: st.DataObject) -> None:
+async def test_tokens_with_any_values(small: Client, path: str, data: st.DataObject) -> None:
     fields = TokenizeBody.model_fields if path == "/tokenize" else DetokenizeBody.model_fields
     drawn = data.draw(st.dictionaries(st.sampled_from(list(fields)), JSON, max_size=3))
-    await send(make_client, path, {**({"prompt": "a"} if path == "/tokenize" else {"tokens": [97]}), **drawn})
+    await send(small, path, {**({"prompt": "a"} if path == "/tokenize" else {"tokens": [97]}), **drawn})
 
 
 @FUZZ
 @given(st.dictionaries(st.sampled_from(list(ResponsesBody.model_fields)), JSON, max_size=3), ITEMS)
-async def test_responses_with_any_values(make_client: MakeClient, fields: dict[str, Any], items: list[Any]) -> None:
+async def test_responses_with_any_values(small: Client, fields: dict[str, Any], items: list[Any]) -> None:
     asked = {"model": "toy", "input": items, "max_output_tokens": 8, "smc": {"preset": "base"}}
-    await send(make_client, "/v1/responses", {**asked, **fields})
+    await send(small, "/v1/responses", {**asked, **fields})
 
 
 @FUZZ

@@ -38,8 +38,8 @@ def batch(label_rows: dict[int, list[int]] | None) -> Any:
 
     rows = ServedRows.__new__(ServedRows)
     rows._rows = {
-        0: _Row(Wanted(columns="qz", alpha=2.0), 3, [], None, None, None),
-        2: _Row(Wanted(labels=LABELS), 3, [], None, None, None),
+        0: _Row(Wanted(columns="qz", alpha=2.0), 3, [], None, None),
+        2: _Row(Wanted(labels=LABELS), 3, [], None, None),
     }
     zeros = torch.zeros(4)
     return SamplingMetadata(
