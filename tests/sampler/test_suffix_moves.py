@@ -254,3 +254,32 @@ async def test_steps_are_told_one_after_the_other():
     told = [each async for each in run(engine_of(model), (), potential_of(model), config, seed=0)]
     steps = [each.step for each in told if isinstance(each, events.Rejuvenated) and each.block == 0]
     assert steps == [0, 1, 2]
+
+
+# ---- windows ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("window", "block", "first"), [(None, 5, 0), (1, 0, 0), (1, 1, 2), (1, 3, 6), (2, 1, 0), (2, 3, 4), (5, 3, 0)]
+)
+def test_a_window_of_blocks_ends_with_the_block_that_the_move_follows(window, block, first):
+    """Blocks of two tokens."""
+    _, _, move = move_of(MODELS["tempered-eos-product"], window=window)
+    assert move.first_cut(block) == first
+
+
+def test_the_cuts_that_there_are_lie_within_the_window():
+    """Of seven and four tokens behind three that stay, a cut is one of four or of one."""
+    _, _, move = move_of()
+    old, new = at(*[1] * 7, log_importance=3.0), at(*[1] * 4, log_importance=2.0)
+    assert move._log_acceptance(old, new, 1.0, 3) == pytest.approx(min(0.0, 1.0 + math.log(1 / 4)))
+    assert move._log_acceptance(new, old, 1.0, 3) == pytest.approx(min(0.0, -1.0 + math.log(4 / 1)))
+    low = replace(old, log_importance=0.0)
+    assert move._log_acceptance(low, new, 1.0, 3) == pytest.approx(-2.0 + math.log(1 / 4))
+    assert move._log_acceptance(new, replace(old, log_importance=9.0), 1.0, 3) == pytest.approx(-7.0 + math.log(4))
+
+
+async def test_what_ended_before_the_window_stays():
+    context, _, move = move_of(window=1)
+    _, told = await moved(context, move, at(1), at(1, 1), at(1, 1, 1), block=2)
+    assert told.proposed.tolist() == [False, False, True]
