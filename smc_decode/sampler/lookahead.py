@@ -248,7 +248,9 @@ class LookAhead:
     async def __call__(self, state: State) -> Step:
         """The state with L^ on its extensions; it is 1 at the last block, also where a budget ends here."""
         self._rollouts.floor.begin(state.block)
-        if not state.extensions or state.last or state.block < self._first:
+        if state.looks != (state.block >= self._first):
+            state = replace(state, looks=not state.looks)
+        if not state.extensions or state.last or not state.looks:
             return state, None
         ahead = [i for i, each in enumerate(state.extensions) if self._wanted(each)]
         try:

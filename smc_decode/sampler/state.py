@@ -114,6 +114,7 @@ class State:
         extensions: the particles' next trajectories, one each, between the steps that draw and weigh them.
         last: nothing follows this block but moves: L^ = 1.
         cut: the budget that ended here, if one did: this block is the last.
+        looks: whether L^ is estimated at this block, where there is lookahead; before the first rollouts it is 1.
         level: how far the target is raised; 1 is the requested one.
         set_aside: particles that a search goes on without.
         pool: what was recycled so far.
@@ -127,6 +128,7 @@ class State:
     extensions: tuple[Extension, ...] = ()
     last: bool = False
     cut: StopCause | None = None
+    looks: bool = True
     level: float = 1.0
     set_aside: Population = ()
     pool: Pool = Pool()

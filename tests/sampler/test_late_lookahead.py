@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
-from smc_decode import Lookahead, SMCConfig, events, run
+from smc_decode import Lookahead, SMCConfig, events, run, sample
 from smc_decode.engines import TableEngine
+from smc_decode.potentials import FunctionPotential
 from tests.enumeration import MODELS
 from tests.harness import config_of, engine_of, pool, potential_of
 
@@ -67,3 +70,18 @@ async def test_a_later_pass_knows_how_long_answers_are():
             blocks.append((passes, event.block))
     assert min(block for number, block in blocks if number == 2) < 3
     assert not [block for number, block in blocks if number == 1 and block < 9]
+
+
+@pytest.mark.parametrize("name", ["tempered-eos-product", "powered-eos-product"])
+async def test_moves_before_the_first_rollouts_compare_prefixes_without_estimates(name):
+    """Where the floor's scale is known from the start, moves begin before the rollouts do."""
+    model = MODELS[name]
+    scale = max(model.log_potential(tokens) for tokens in model.log_gamma)
+    potential = FunctionPotential(model.log_psi, model.kind, log_scale=scale)
+    look = {"rollouts": 2, "start": 0.5, "floor": 1.0}
+    config = config_of(model, n_particles=4, lookahead=look, rejuvenation={"steps": 1})
+    engine, ratios = engine_of(model), []
+    for seed in range(500):
+        result = await sample(engine, (), potential, config, seed=seed)
+        ratios.append(math.exp(result.log_z - model.log_z))
+    assert abs(np.mean(ratios) - 1.0) < 4 * np.std(ratios) / math.sqrt(len(ratios))

@@ -120,7 +120,8 @@ class SuffixMove:
         drawn = await context.proposal.extend(requests, account="mh", arrived=context.scorer.arrived)
         scored = await context.scorer.score(drawn)
         proposals = [Extension(t, request.sequence) for t, request in zip(scored, requests, strict=True)]
-        return proposals if state.last else await self._looked_ahead(proposals, movers)
+        # What is proposed carries L^ where the particles that it is compared with do.
+        return await self._looked_ahead(proposals, movers) if state.looks and not state.last else proposals
 
     async def _looked_ahead(self, proposals: list[Extension], movers: Sequence[int]) -> list[Extension]:
         if self._rollouts is None:
