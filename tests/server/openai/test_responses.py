@@ -58,9 +58,10 @@ def without_ids(value: Any) -> Any:
 # ---- OpenAI's client ---------------------------------------------------------------------------------------------
 
 
-async def test_it_answers_openais_client_with_no_configuration_at_all(client: Client) -> None:
+async def test_it_answers_openais_client_with_no_configuration_at_all(make_client: MakeClient) -> None:
+    client = says(make_client, "abcdef")
     response = await sdk(client).responses.create(model="toy", input="abc")
-    assert response.output_text
+    assert response.output_text == "abcdef"
     assert response.status in ("completed", "incomplete")
     assert response.usage.total_tokens == response.usage.input_tokens + response.usage.output_tokens
     assert response.store is False
