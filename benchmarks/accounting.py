@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from smc_decode.events import Event, Weighted
-from smc_decode.result import SMCResult, Usage
+from smc_decode.result import WORK_ACCOUNTS, SMCResult, Usage
 
 
 @dataclass(frozen=True)
@@ -39,19 +39,7 @@ class Account:
     def of(cls, usage: Usage | Mapping[str, int], kept: int, seconds: float) -> Account:
         """From a result's usage, or from ``usage.smc`` of a response."""
         read = usage.get if isinstance(usage, Mapping) else lambda name, default: getattr(usage, name, default)
-        names = (
-            "sampled",
-            "rollout",
-            "mh",
-            "reused",
-            "drafted",
-            "computed_rows",
-            "prompt_computed",
-            "prompt_cached",
-            "reward_calls",
-            "reward_cached",
-        )
-        counts = {name: int(read(name, 0)) for name in names}
+        counts = {name: int(read(name, 0)) for name in WORK_ACCOUNTS}
         drawn = counts["sampled"] + counts["rollout"] + counts["mh"]
         return cls(kept=kept, dropped=max(drawn - kept, 0), seconds=round(seconds, 3), **counts)
 

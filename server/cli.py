@@ -109,13 +109,8 @@ def run(
     allow_unsafe_exec: UnsafeOption = None,
 ) -> None:
     """Decode one prompt, with the population live in the terminal."""
-    settings = _settings(
-        config,
-        {
-            "server": {"preset": preset, "allow_unsafe_exec": allow_unsafe_exec},
-            "engine": _engine(model, engine, remote, max_model_len),
-        },
-    )
+    server = {"preset": preset, "allow_unsafe_exec": allow_unsafe_exec}
+    settings = _settings(config, {"server": server, "engine": _engine(model, engine, remote, max_model_len)})
     fields = _json_object(smc, "--smc")
     if reward is not None:
         fields["reward"] = {"name": reward, "params": _json_object(params, "--params")}
@@ -155,13 +150,8 @@ def score(
     allow_unsafe_exec: UnsafeOption = None,
 ) -> None:
     """Judge given answers by a reward: a line of scores for each line of the file."""
-    settings = _settings(
-        config,
-        {
-            "server": {"preset": preset, "allow_unsafe_exec": allow_unsafe_exec},
-            "engine": _engine(model, engine, remote, max_model_len),
-        },
-    )
+    server = {"preset": preset, "allow_unsafe_exec": allow_unsafe_exec}
+    settings = _settings(config, {"server": server, "engine": _engine(model, engine, remote, max_model_len)})
     usual = None if reward is None else {"name": reward, "params": _json_object(params, "--params")}
     from .process.scoring import score_file
 

@@ -12,6 +12,21 @@ from numpy.typing import NDArray
 StopCause = Literal["complete", "early_stop", "reward_reached", "max_total_tokens", "max_total_rows", "deadline"]
 
 
+TOKEN_ACCOUNTS = (
+    "sampled",
+    "rollout",
+    "mh",
+    "reused",
+    "drafted",
+    "computed_rows",
+    "prompt_computed",
+    "prompt_cached",
+)
+"""The fields of :class:`Usage` that count the work of a run in tokens or rows, in the order in which they are told."""
+WORK_ACCOUNTS = (*TOKEN_ACCOUNTS, "reward_calls", "reward_cached")
+"""Those that tell all its work."""
+
+
 @dataclass(slots=True)
 class Usage:
     """Every token and call of a run. ``answer`` are the tokens of the returned answer; ``sampled`` every token

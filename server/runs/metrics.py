@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector
 
 from smc_decode.engines.base import Engine, EngineError
 from smc_decode.events import BlockExtended, Committed, Event, Finished, Rejuvenated, Resampled, Weighted
-from smc_decode.result import SMCResult
+from smc_decode.result import TOKEN_ACCOUNTS, SMCResult
 
 from ..edge.admission import Admission
 from .plan import Plan
@@ -24,19 +24,6 @@ from .request import Origin
 _PATIENCE = 2.0  # seconds that the engine has to tell its metrics
 _SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 600)
 _SHARES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
-
-
-_ACCOUNTS = (
-    "answer",
-    "sampled",
-    "rollout",
-    "mh",
-    "reused",
-    "drafted",
-    "computed_rows",
-    "prompt_computed",
-    "prompt_cached",
-)
 
 
 class Metrics:
@@ -142,7 +129,7 @@ class RunMetrics:
     def finished(self, result: SMCResult) -> None:
         self._commit()  # an answer of one block, or one that moves could cut till the end
         usage = result.usage
-        for account in _ACCOUNTS:
+        for account in ("answer", *TOKEN_ACCOUNTS):
             self._metrics.tokens.labels(account).inc(getattr(usage, account))
         self._metrics.rewards.labels("computed").inc(usage.reward_calls)
         self._metrics.rewards.labels("cached").inc(usage.reward_cached)

@@ -117,7 +117,7 @@ class Planner:
         Raises APIError (400, 404) or RewardRequestError.
         """
         asked = self._read(request)
-        account = Account(owner, self._settings.reward_seconds or None)
+        account = self._account(owner)
         runs = [await self._plan_one(asked, prompt, local, account) for prompt in prompts]
         return Plans(tuple(runs), asked.options)
 
@@ -138,8 +138,12 @@ class Planner:
             choice = RewardChoice.model_validate(dict(preset.reward))
         if choice is None:
             raise invalid("reward is needed: give its name, or a model whose preset has one", "reward", "missing_field")
-        account = Account(owner, self._settings.reward_seconds or None)
+        account = self._account(owner)
         return await self._build_reward(choice, SMCConfig().reward_scale, prompt, local, account, final=final)
+
+    def _account(self, owner: str) -> Account:
+        """What pays for the rewards of one request."""
+        return Account(owner, self._settings.reward_seconds or None)
 
     def _read(self, request: RunRequest) -> _Asked:
         """Check all that does not depend on the prompt."""

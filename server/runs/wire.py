@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from smc_decode.events import Event, Finished
-from smc_decode.result import SMCResult, Usage
+from smc_decode.result import WORK_ACCOUNTS, SMCResult, Usage
 
 Decode = Callable[[Sequence[int]], str]
 
@@ -64,18 +64,7 @@ def result_json(result: SMCResult, decode: Decode | None = None) -> dict[str, An
 
 def usage_json(usage: Usage) -> dict[str, int]:
     """``usage.smc``: all work of a run."""
-    return {
-        "sampled": usage.sampled,
-        "rollout": usage.rollout,
-        "mh": usage.mh,
-        "reused": usage.reused,
-        "drafted": usage.drafted,
-        "computed_rows": usage.computed_rows,
-        "prompt_computed": usage.prompt_computed,
-        "prompt_cached": usage.prompt_cached,
-        "reward_calls": usage.reward_calls,
-        "reward_cached": usage.reward_cached,
-    }
+    return {name: getattr(usage, name) for name in WORK_ACCOUNTS}
 
 
 def plain(value: Any) -> Any:

@@ -139,3 +139,13 @@ async def close(thing: object) -> None:
             if isinstance(result, Awaitable):
                 await result
             return
+
+
+def in_the_sandbox(create: Callable[..., RewardSource]) -> Callable[[Any, Context], RewardSource]:
+    """``Kind.create`` of sources that run programs: ``create(options, request, sandbox, name=, cache=, workers=)``."""
+
+    def made(options: Any, context: Context) -> RewardSource:
+        tools = {"name": context.name, "cache": context.cache(), "workers": context.workers}
+        return create(options, context.request, context.sandbox, **tools)
+
+    return made

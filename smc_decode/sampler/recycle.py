@@ -73,7 +73,7 @@ def pooled(state: State) -> Population:
     """
     if not state.pool.answers:
         return state.particles
-    if state.pool.answers and any(particle.active for particle in state.particles):
+    if any(particle.active for particle in state.particles):
         answers = [(trajectory, weight - math.log(state.pool.share)) for trajectory, weight in state.pool.answers]
     else:
         answers = list(state.pool.answers)

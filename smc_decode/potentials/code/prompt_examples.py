@@ -26,7 +26,7 @@ from smc_decode.potentials.code.unit_tests import (
     UnitTests,
     code_task,
 )
-from smc_decode.potentials.declaration import Kind, no_sandbox
+from smc_decode.potentials.declaration import Kind, in_the_sandbox, no_sandbox
 from smc_decode.potentials.models.confidence import mean_logprob
 from smc_decode.potentials.options import RewardRequest
 
@@ -105,14 +105,7 @@ def create(
 KIND = Kind(
     "The examples written in the prompt as unit tests; without any, syntax and confidence",
     PromptExampleOptions,
-    lambda options, context: create(
-        options,
-        context.request,
-        context.sandbox,
-        name=context.name,
-        cache=context.cache(),
-        workers=context.workers,
-    ),
+    in_the_sandbox(create),
     request_params=(*CODE_PARAMS, "probes"),
     code_params=("prompt",),
     missing=no_sandbox,

@@ -20,7 +20,7 @@ from smc_decode.potentials.cache import ContentCache, content_key, gather
 from smc_decode.potentials.code.program import Program
 from smc_decode.potentials.code.reader import CodeReader
 from smc_decode.potentials.code.unit_tests import Tally
-from smc_decode.potentials.declaration import Kind, no_sandbox
+from smc_decode.potentials.declaration import Kind, in_the_sandbox, no_sandbox
 from smc_decode.potentials.options import Finite, Options, RewardRequest, Share
 from smc_decode.sandbox.results import SandboxError, SandboxUnavailable, ScriptOutcome
 
@@ -173,14 +173,7 @@ def _same(got: str, expected: str, tolerance: float) -> bool:
 KIND = Kind(
     "Share of input/output cases that a program passes in the sandbox, and valid syntax (weight 0.3)",
     StdinTestOptions,
-    lambda options, context: StdinTests(
-        options,
-        context.request,
-        context.sandbox,
-        name=context.name,
-        cache=context.cache(),
-        workers=context.workers,
-    ),
+    in_the_sandbox(StdinTests),
     request_params=("cases", "answer", "syntax_weight", "pending", "run_prefixes", "tolerance"),
     code_params=("answer=continuation",),
     missing=no_sandbox,

@@ -24,7 +24,7 @@ from smc_decode.potentials.code.program import (
     Program,
 )
 from smc_decode.potentials.code.reader import CodeReader
-from smc_decode.potentials.declaration import Kind, no_sandbox
+from smc_decode.potentials.declaration import Kind, in_the_sandbox, no_sandbox
 from smc_decode.potentials.options import Finite, Options, RewardRequest, RewardRequestError, Share
 from smc_decode.sandbox.results import (
     AssertionOutcome,
@@ -293,14 +293,7 @@ CODE_PARAMS = ("prompt", "entry_point", "answer", "syntax_weight", "pending", "r
 KIND = Kind(
     "Share of unit tests passed in the sandbox, and valid syntax (weight 0.3)",
     UnitTestOptions,
-    lambda options, context: create(
-        options,
-        context.request,
-        context.sandbox,
-        name=context.name,
-        cache=context.cache(),
-        workers=context.workers,
-    ),
+    in_the_sandbox(create),
     request_params=("test", "tests", *CODE_PARAMS),
     code_params=("test", "tests", "prompt"),
     missing=no_sandbox,
