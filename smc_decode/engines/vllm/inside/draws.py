@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import torch
 
+from smc_decode.laws.codes import BELOW_ONE
+
 _CHUNK = 512
-_BELOW_ONE = 1.0 - 2.0**-53
 _GOLDEN = 0x9E3779B97F4A7C15
 _MASK = (1 << 64) - 1
 
@@ -48,7 +49,7 @@ def draw(
     vocabulary = probabilities.shape[1]
     sums = _chunk_sums(probabilities).to(torch.float64).cumsum(dim=-1)[rows]
     total = sums[:, -1]
-    wanted = torch.minimum(uniforms * total, total * _BELOW_ONE)
+    wanted = torch.minimum(uniforms * total, total * BELOW_ONE)
     chunk = (sums <= wanted.unsqueeze(-1)).sum(dim=-1)
     before = torch.where(chunk > 0, sums.gather(-1, (chunk - 1).clamp(min=0).unsqueeze(-1)).squeeze(-1), 0.0)
     share = (wanted - before) / (sums.gather(-1, chunk.unsqueeze(-1)).squeeze(-1) - before)
@@ -58,13 +59,13 @@ def draw(
     inner = torch.where(ids < vocabulary, inner, 0.0)
     inner_sums = inner.cumsum(dim=-1)
     # Of the chunk's own exact sum: that of the first step was rounded otherwise.
-    rest = torch.minimum(share, torch.full_like(share, _BELOW_ONE)) * inner_sums[:, -1]
+    rest = torch.minimum(share, torch.full_like(share, BELOW_ONE)) * inner_sums[:, -1]
     place = (inner_sums <= rest.unsqueeze(-1)).sum(dim=-1)
     last = _CHUNK - 1 - (inner.flip(-1) > 0).to(torch.int64).argmax(dim=-1)
     place = torch.minimum(place, last).unsqueeze(-1)
     mass = inner.gather(-1, place).squeeze(-1)
     left = (rest - (inner_sums.gather(-1, place).squeeze(-1) - mass)) / mass
-    return ids.gather(-1, place).squeeze(-1), mass / total, left.clamp(0.0, _BELOW_ONE)
+    return ids.gather(-1, place).squeeze(-1), mass / total, left.clamp(0.0, BELOW_ONE)
 
 
 def _chunk_sums(probabilities: torch.Tensor) -> torch.Tensor:

@@ -11,12 +11,11 @@ Nothing here knows vLLM: :mod:`.merging_sampler` draws, :mod:`.worker` submits r
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from smc_decode.engines.vllm.messages import Generate, Generated
-from smc_decode.laws.codes import CODE_BITS
+from smc_decode.laws.codes import Code
 from smc_decode.shaping import Shaping
 
 Noise = Callable[[int, int], float]
@@ -57,10 +56,9 @@ class Member:
 
     request: Generate
     left: int
-    code: float | None
+    code: Code
     token_ids: list[int] = field(default_factory=list)
     values: list[list[float]] = field(default_factory=list)
-    bits: float = 0.0
     cached: int | None = None
     computed: int = 0
     rows: int = 0
@@ -68,14 +66,7 @@ class Member:
 
     def uniform(self, noise: Noise, position: int) -> float:
         """The number that the token at ``position`` of the whole sequence is drawn by."""
-        return noise(self.request.seed, position) if self.code is None else self.code
-
-    def spend(self, probability: float, left: float) -> None:
-        """A token of this probability was drawn by the code: what is left of it, while it has bits."""
-        if self.code is None:
-            return
-        self.bits -= math.log2(probability) if probability > 0 else -CODE_BITS
-        self.code = left if self.bits < CODE_BITS else None
+        return noise(self.request.seed, position) if self.code.value is None else self.code.value
 
     @property
     def excluded(self) -> tuple[int, ...]:
@@ -192,7 +183,7 @@ class Merging:
     def add(self, request: Generate) -> Row | None:
         """A new row for a request, None where one that is in work takes it."""
         law = Law.of(request)
-        member = Member(request, request.max_tokens, request.code)
+        member = Member(request, request.max_tokens, Code(request.code))
         member.values = [[] for _ in range(1 + len(request.columns))]
         for row in self._places.get(_place(request.prompt), ()):
             if not row.drawn and row.takes(law, request.prompt, member.left):
@@ -281,6 +272,6 @@ def _take(member: Member, drawn: Drawn, law: Law) -> None:
     member.token_ids.append(drawn.token)
     member.left -= 1
     member.stopped = drawn.token in law.stop_token_ids
-    member.spend(drawn.probability, drawn.left)
+    member.code.spend(drawn.probability, drawn.left)
     for column, value in zip(member.values, drawn.values, strict=False):
         column.append(value)

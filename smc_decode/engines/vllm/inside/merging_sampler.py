@@ -20,12 +20,15 @@ from smc_decode.engines.vllm.inside.sampler import SharedRow, WeighingSampler, r
 
 
 class InverseTransform(torch.nn.Module):  # type: ignore[misc]
-    """In the place of vLLM's last step of sampling: its truncation, then a draw a row by that row's own number."""
+    """In the place of vLLM's last step of sampling: its truncation, then a draw for each row that has a number.
+
+    For the others the token is said elsewhere.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.logprobs_mode = "raw_logprobs"
-        self.uniforms: list[float] = []
+        self.uniforms: dict[int, float] = {}
         self.probabilities: torch.Tensor | None = None
 
     def forward(
@@ -33,9 +36,12 @@ class InverseTransform(torch.nn.Module):  # type: ignore[misc]
     ) -> tuple[torch.Tensor, torch.Tensor]:
         law = apply_top_k_top_p(logits, k, p)
         self.probabilities = law.softmax(dim=-1, dtype=torch.float32)
-        rows = torch.arange(len(law), device=law.device)
-        numbers = torch.tensor(self.uniforms, dtype=torch.float64, device=law.device)
-        return draw(self.probabilities, rows, numbers)[0], law
+        tokens = torch.zeros(len(law), dtype=torch.int64, device=law.device)
+        if self.uniforms:
+            rows = torch.tensor(list(self.uniforms), device=law.device)
+            numbers = torch.tensor(list(self.uniforms.values()), dtype=torch.float64, device=law.device)
+            tokens[rows] = draw(self.probabilities, rows, numbers)[0]
+        return tokens, law
 
 
 class _Points:
@@ -87,10 +93,8 @@ class MergingSampler(WeighingSampler):
     ) -> SamplerOutput:
         rows, batch = rows_of(sampling_metadata), logits.shape[0]
         self._shared = {} if rows is None else rows.shared(batch)
-        uniforms = [0.5] * batch
-        for index, seed, position in () if rows is None else rows.seeded(batch):
-            uniforms[index] = uniform(seed, position)
-        self.topk_topp_sampler.uniforms = uniforms
+        seeded = () if rows is None else rows.seeded(batch)
+        self.topk_topp_sampler.uniforms = {index: uniform(seed, position) for index, seed, position in seeded}
         try:
             return super().forward(logits, sampling_metadata, predict_bonus_token, logprobs_mode_override)
         finally:

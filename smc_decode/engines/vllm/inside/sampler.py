@@ -154,9 +154,9 @@ class Rows(LogitsProcessor):  # type: ignore[misc]
         return logits
 
     def seeded(self, batch_size: int) -> Iterator[tuple[int, int, int]]:
-        """(index, seed, position that it draws) of each row of a batch with noise of its own."""
+        """(index, seed, position that it draws) of each row of a batch that is one sequence with noise of its own."""
         for index, row in self._rows.items():
-            if index < batch_size and row.wanted.seed is not None:
+            if index < batch_size and row.wanted.row is None and row.wanted.seed is not None:
                 yield index, row.wanted.seed, row.length + len(row.output)
 
     def shared(self, batch_size: int) -> dict[int, SharedRow]:
