@@ -27,8 +27,8 @@ WANTED = 1
 
 
 class CountingEngine(TableEngine):
-    """A table engine that counts the rows of a forward pass that its draws cost: in each call of ``extend`` the
-    distinct prefixes that a token was drawn after. ``memory``: the law depends on so many last tokens."""
+    """A table engine that adds up the rows of a forward pass that its draws cost. ``memory``: the law depends on so
+    many last tokens."""
 
     def __init__(
         self,
@@ -43,12 +43,9 @@ class CountingEngine(TableEngine):
         self.rows = 0
 
     async def extend(self, requests: Sequence[Extend]) -> AsyncGenerator[tuple[int, Continuation], None]:
-        seen: set[Tokens] = set()
         async for index, continuation in super().extend(requests):
-            tokens = tuple(requests[index].sequence.token_ids)
-            seen.update(tokens[:end] for end in range(len(tokens) - len(continuation.token_ids), len(tokens)))
+            self.rows += continuation.computed or 0
             yield index, continuation
-        self.rows += len(seen)
 
     def _law(self, prefix: Any, temperature: float, shaping: Any) -> Any:
         known = prefix if self._memory is None else prefix[-self._memory :]

@@ -14,8 +14,8 @@ from starlette.responses import Response
 
 from smc_decode.answers.thinking import Parts
 
-from ..edge.gate import From
-from ..runs.plan import Plan
+from ..edge.gate import Caller, From
+from ..runs.plan import Plan, Plans
 from ..runs.request import Prompt
 from .body import parse
 from .logprobs import ScoredToken
@@ -37,15 +37,19 @@ def router(operations: Operations) -> APIRouter:
     async def chat_completions(request: Request, caller: From) -> Response:
         """OpenAI's chat completions, by SMC."""
         body = await parse(request, ChatBody)
-        grammar = grammar_of(body)
-        operations.check_logprobs(body.top_logprobs, "top_logprobs")
-        # A grammar holds from the first token on: there is no thought.
-        tags = operations.tags if grammar is None else None
-        prompt = await chat_prompt(operations.engine, body, tags)
-        plans = await operations.plan(caller, body, [prompt], grammar)
+        prompt, plans = await plan_chat(operations, caller, body)
         return await operations.answer(request, caller, body, plans, ChatFormat(body, prompt))
 
     return routes
+
+
+async def plan_chat(operations: Operations, caller: Caller, body: ChatBody) -> tuple[Prompt, Plans]:
+    """The prompt of a chat and its run. Raises APIError (400, 404)."""
+    grammar = grammar_of(body)
+    operations.check_logprobs(body.top_logprobs, "top_logprobs")
+    # A grammar holds from the first token on: there is no thought.
+    prompt = await chat_prompt(operations.engine, body, operations.tags if grammar is None else None)
+    return prompt, await operations.plan(caller, body, [prompt], grammar)
 
 
 @dataclass

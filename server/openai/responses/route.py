@@ -13,13 +13,11 @@ from ...edge.gate import From
 from ...errors import renamed, wrong_field
 from ...runs.request import Prompt
 from ..body import parse
-from ..chat import ChatFormat
+from ..chat import ChatFormat, plan_chat
 from ..operation import Operations
 from ..protocol import ChatBody
 from ..sse import Framing
 from ..streaming import StreamOrder
-from ..templates import chat_prompt
-from ..tools import grammar_of
 from . import reply
 from .body import AllowedTools, ResponsesBody, TextFormat, ToolName
 from .events import ResponseEvents
@@ -44,10 +42,7 @@ def router(operations: Operations) -> APIRouter:
         body = await parse(request, ResponsesBody)
         with renamed(_NAMES):
             chat = chat_of(body)
-            grammar = grammar_of(chat)
-            operations.check_logprobs(chat.top_logprobs, "top_logprobs")
-            prompt = await chat_prompt(operations.engine, chat, operations.tags if grammar is None else None)
-            plans = await operations.plan(caller, chat, [prompt], grammar)
+            prompt, plans = await plan_chat(operations, caller, chat)
         return await operations.answer(request, caller, chat, plans, ResponsesFormat(body, chat, prompt))
 
     return routes

@@ -15,8 +15,11 @@ from vllm.v1.sample.metadata import SamplingMetadata
 from vllm.v1.sample.ops.topk_topp_sampler import apply_top_k_top_p
 
 from smc_decode.engines.vllm.inside.draws import draw, uniform
-from smc_decode.engines.vllm.inside.merging import Drawn
-from smc_decode.engines.vllm.inside.sampler import SharedRow, WeighingSampler, rows_of
+from smc_decode.engines.vllm.inside.merging import Drawn, Row
+from smc_decode.engines.vllm.inside.sampler import Wanted, WeighingSampler, rows_of
+
+Shared = dict[int, tuple[Row, Wanted]]
+"""Rows of the batch that are several sequences, by their place in it."""
 
 
 class InverseTransform(torch.nn.Module):  # type: ignore[misc]
@@ -47,7 +50,7 @@ class InverseTransform(torch.nn.Module):  # type: ignore[misc]
 class _Points:
     """The members of a step's rows, one after the other: which row of the batch, and which of the laws, each is at."""
 
-    def __init__(self, shared: dict[int, SharedRow]) -> None:
+    def __init__(self, shared: Shared) -> None:
         self.rows: list[int] = []
         self.laws: list[int] = []
         self.uniforms: list[float] = []
@@ -55,11 +58,11 @@ class _Points:
         self.tokens: torch.Tensor | None = None
         self.drawn: list[Drawn] = []
         self._law_of: dict[tuple[int, tuple[int, ...]], int] = {}
-        for index, each in shared.items():
-            for member in each.row.members:
+        for index, (row, _) in shared.items():
+            for member in row.members:
                 self.rows.append(index)
                 self.laws.append(self._law(index, member.excluded))
-                self.uniforms.append(member.uniform(uniform, each.position))
+                self.uniforms.append(member.uniform(uniform, len(row.tokens)))
 
     def _law(self, index: int, excluded: tuple[int, ...]) -> int:
         """Minus one, minus two ... for laws of their own: they come after the batch's rows."""
@@ -81,7 +84,7 @@ class MergingSampler(WeighingSampler):
     def __init__(self, logprobs_mode: Any, use_fp64_gumbel: bool) -> None:
         super().__init__(logprobs_mode, use_fp64_gumbel)
         self.topk_topp_sampler = InverseTransform()
-        self._shared: dict[int, SharedRow] = {}
+        self._shared: Shared = {}
         self._points: _Points | None = None
 
     def forward(
@@ -111,7 +114,7 @@ class MergingSampler(WeighingSampler):
 
     def _for_members(self, sampled: torch.Tensor) -> torch.Tensor:
         points = self._points = _Points(self._shared)
-        greedy = [self._shared[index].greedy for index in points.rows]
+        greedy = [self._shared[index][1].greedy for index in points.rows]
         rows = torch.tensor(points.rows, device=sampled.device)
         tokens = sampled.long()[rows]
         numbers: list[tuple[float, float]] = [(1.0, 0.0)] * len(greedy)
@@ -128,9 +131,9 @@ class MergingSampler(WeighingSampler):
         points.drawn = [Drawn(token, *each) for token, each in zip(tokens.tolist(), numbers, strict=True)]
         sampled = sampled.clone()
         begin = 0
-        for index, each in self._shared.items():
-            end = begin + len(each.row.members)
-            sampled[index] = each.row.lead(points.drawn[begin:end])
+        for index, (row, _) in self._shared.items():
+            end = begin + len(row.members)
+            sampled[index] = row.lead(points.drawn[begin:end])
             begin = end
         return sampled
 
@@ -153,7 +156,7 @@ class MergingSampler(WeighingSampler):
     def _tell_members(self, points: _Points, logprobs: torch.Tensor, token_ids: torch.Tensor) -> None:
         """Hand log p, and what else they asked for, to the members of rows that want it."""
         assert points.tokens is not None
-        wanted = {index: each.wanted for index, each in self._shared.items() if each.row.law.columns is not None}
+        wanted = {index: each for index, (row, each) in self._shared.items() if row.law.columns is not None}
         told = [number for number, index in enumerate(points.rows) if index in wanted]
         if not told:
             return

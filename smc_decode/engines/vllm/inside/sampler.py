@@ -53,19 +53,6 @@ class Wanted:
     row: Row | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class SharedRow:
-    """A row of the batch that is several sequences, at the position that it draws."""
-
-    row: Row
-    wanted: Wanted
-    position: int
-
-    @property
-    def greedy(self) -> bool:
-        return self.wanted.greedy
-
-
 class Penalties:
     """vLLM's penalties, over all of the answer: also over the blocks of it that reach the engine as a prompt.
 
@@ -159,10 +146,10 @@ class Rows(LogitsProcessor):  # type: ignore[misc]
             if index < batch_size and row.wanted.row is None and row.wanted.seed is not None:
                 yield index, row.wanted.seed, row.length + len(row.output)
 
-    def shared(self, batch_size: int) -> dict[int, SharedRow]:
-        """The rows of a batch that are several sequences."""
+    def shared(self, batch_size: int) -> dict[int, tuple[Row, Wanted]]:
+        """The rows of a batch that are several sequences, with what they want."""
         return {
-            index: SharedRow(row.wanted.row, row.wanted, row.length + len(row.output))
+            index: (row.wanted.row, row.wanted)
             for index, row in self._rows.items()
             if index < batch_size and row.wanted.row is not None
         }
