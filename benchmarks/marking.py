@@ -30,7 +30,9 @@ class MarkingError(RuntimeError):
 class Marker(Protocol):
     """Marks answers. Equal answers are marked once."""
 
-    async def mark(self, problem: Problem, texts: Sequence[str], form: PromptForm) -> list[bool]: ...
+    async def mark(self, problem: Problem, texts: Sequence[str], form: PromptForm) -> list[float]:
+        """One mark a text: 1 if it is right; of a module the share of its functions that are."""
+        ...
 
     def close(self) -> None: ...
 
@@ -42,8 +44,11 @@ class Marking:
         self._sandbox = sandbox
         self._made: WorkerPool | None = None
 
-    async def mark(self, problem: Problem, texts: Sequence[str], form: PromptForm) -> list[bool]:
+    async def mark(self, problem: Problem, texts: Sequence[str], form: PromptForm) -> list[float]:
         """One mark a text. Raises MarkingError."""
+        if problem.parts:
+            by_part = await asyncio.gather(*(self.mark(part, texts, form) for part in problem.parts))
+            return [sum(each) / len(problem.parts) for each in zip(*by_part, strict=True)]
         if problem.kind == "code":
             shown = await asyncio.to_thread(lambda: [program_of(problem, text, form) for text in texts])
         else:
@@ -51,7 +56,7 @@ class Marking:
         different = list(dict.fromkeys(shown))
         marks = await asyncio.gather(*(self._mark(problem, each) for each in different))
         table = dict(zip(different, marks, strict=True))
-        return [table[each] for each in shown]
+        return [float(table[each]) for each in shown]
 
     async def _mark(self, problem: Problem, shown: str) -> bool:
         if not shown.strip():

@@ -104,6 +104,28 @@ def ratio_plot(panels: Mapping[str, Mapping[int, Sequence[float]]]) -> str:
         return _svg(figure, "white").replace(INK, "#222222")
 
 
+def size_plot(lines: Mapping[str, Mapping[int, tuple[float, float, float]]]) -> str:
+    """(low, share, high) by size, a line a method. Returns a whole SVG file on a white ground."""
+    with mpl.rc_context({**_STYLE, "axes.edgecolor": "#222", "text.color": "#222"}):
+        figure = Figure(figsize=(7.5, 4.2), layout="constrained")
+        axes = figure.add_subplot()
+        sizes = sorted({size for line in lines.values() for size in line})
+        for number, (name, line) in enumerate(lines.items()):
+            colour = COLOURS[number % len(COLOURS)]
+            places = [sizes.index(size) + 0.04 * (number - len(lines) / 2) for size in line]
+            axes.errorbar(
+                places, [middle for _, middle, _ in line.values()], yerr=_errors(list(line.values())),
+                color=colour, ecolor=(colour, 0.35), marker="o", label=name,
+            )  # fmt: skip
+        axes.set_xticks(range(len(sizes)), [str(size) for size in sizes])
+        axes.set_xlabel("functions in the module")
+        axes.set_ylabel("all of them right")
+        axes.set_ylim(0.0, 1.0)
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        axes.legend(loc="upper right", fontsize=8)
+        return _svg(figure, "white").replace(INK, "#222222")
+
+
 def _ratios(axes: Axes, axis: str, values: Mapping[int, Sequence[float]]) -> None:
     places = range(len(values))
     ordered = [sorted(ratios) for ratios in values.values()]

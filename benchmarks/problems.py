@@ -22,7 +22,9 @@ class DataError(ValueError):
 
 @dataclass(frozen=True)
 class Problem:
-    """One problem. ``reference``: the hidden test (code), the answer (mathematics) or the letter (choice)."""
+    """One problem. ``reference``: the hidden test (code), the answer (mathematics) or the letter (choice).
+
+    ``parts``: the functions of a module, each a problem with a hidden test of its own; the module then has none."""
 
     id: str
     kind: Kind
@@ -31,6 +33,7 @@ class Problem:
     entry_point: str = ""
     choices: tuple[str, ...] = ()
     meta: Mapping[str, str] = field(default_factory=dict)
+    parts: tuple[Problem, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -118,7 +121,6 @@ def gpqa(data: Path | None = None) -> list[Problem]:
 HUMANEVAL = Benchmark("humaneval", humaneval, "prompt-examples", 512, extractor="behaviour")
 MATH500 = Benchmark("math500", math500, "arithmetic", 1024)
 GPQA = Benchmark("gpqa", gpqa, "verifier", 1024, extractor="boxed")
-BENCHMARKS: Mapping[str, Benchmark] = {each.name: each for each in (HUMANEVAL, MATH500, GPQA)}
 
 
 def _json_lines(path: Path) -> list[dict[str, Any]]:

@@ -21,6 +21,10 @@ _CODE = (
     "Complete this Python function. Reply with the whole function in one Python code block, "
     "without examples of its use.\n\n```python\n{}\n```"
 )
+_MODULE = (
+    "Complete these Python functions. Reply with all of them in one Python code block: the functions and the imports "
+    "they need, without docstrings, comments, or examples of their use.\n\n```python\n{}\n```"
+)
 _MATH = "{}\n\nPlease reason step by step, and put your final answer within \\boxed{{}}."
 _CHOICE = "{}\n\n{}\n\nReason step by step, and put the letter of the right choice within \\boxed{{}}."
 
@@ -45,7 +49,7 @@ def make_prompt(problem: Problem, form: PromptForm) -> Prompt:
     if form == "completion":
         return _completion(problem)
     if problem.kind == "code":
-        text = _CODE.format(problem.question.strip("\n"))
+        text = (_MODULE if problem.parts else _CODE).format(problem.question.strip("\n"))
     elif problem.kind == "math":
         text = _MATH.format(problem.question)
     else:

@@ -65,11 +65,13 @@ def reward_for(problem: Problem, task: Task) -> RewardSpec | None:
         return RewardSpec(name, task.reward_params)
     if problem.kind != "code":
         raise RewardNameError("hidden-tests is a reward of code problems only")
+    if problem.parts and name == "hidden_tests":
+        raise RewardNameError("hidden-tests is a reward of single functions: modules have prompt-examples")
     params: dict[str, Any] = dict(task.reward_params)
     if name in ("hidden_tests", "unit_tests", "prompt_examples"):
         params |= {
             "prompt": problem.question.rstrip() if task.form == "completion" else problem.question,
-            "entry_point": problem.entry_point,
+            "entry_point": problem.entry_point or None,
             "answer": "message" if task.form == "chat" else "continuation",
         }
     if name == "hidden_tests":
@@ -176,8 +178,9 @@ async def solve(job: Job, task: Task, solver: Solver, marker: Marker) -> dict[st
     return record_of(job, seed, outcome, marks, keep_texts=task.keep_texts)
 
 
-def record_of(job: Job, seed: int, outcome: Outcome, marks: Sequence[bool], *, keep_texts: bool) -> dict[str, Any]:
-    """The line: the answer's mark, what each selection rule would have got, the account, and the population."""
+def record_of(job: Job, seed: int, outcome: Outcome, marks: Sequence[float], *, keep_texts: bool) -> dict[str, Any]:
+    """The line: the answer's mark (``passed``: a mark of 1; ``share``: of a module, the functions that are right), what
+    each selection rule would have got, the account, and the population."""
     chosen = outcome.chosen
     population = [
         {
@@ -185,13 +188,14 @@ def record_of(job: Job, seed: int, outcome: Outcome, marks: Sequence[bool], *, k
             "reward": None if answer.reward is None else round(answer.reward, 6),
             "tokens": answer.tokens,
             "finish": answer.finish,
-            "passed": mark,
+            "passed": mark == 1.0,
+            **({"share": round(mark, 4)} if job.problem.parts else {}),
             **({"text": answer.text} if keep_texts else {}),
         }
         for answer, mark in zip(outcome.answers, marks, strict=True)
     ]
     rules = {
-        name: round(sum(share * mark for share, mark in zip(shares, marks, strict=True)), 6)
+        name: round(sum(share * (mark == 1.0) for share, mark in zip(shares, marks, strict=True)), 6)
         for name, shares in outcome.rules.items()
     }
     return {
@@ -201,7 +205,8 @@ def record_of(job: Job, seed: int, outcome: Outcome, marks: Sequence[bool], *, k
         "problem": job.problem.id,
         "repeat": job.repeat,
         "seed": seed,
-        "passed": chosen is not None and marks[chosen],
+        "passed": chosen is not None and marks[chosen] == 1.0,
+        **({"share": 0.0 if chosen is None else round(marks[chosen], 4)} if job.problem.parts else {}),
         "reward": None if chosen is None else outcome.answers[chosen].reward,
         "text": "" if chosen is None else outcome.answers[chosen].text,
         "rules": rules,

@@ -17,7 +17,7 @@ from smc_decode.sandbox import Sandbox, SandboxUnavailable
 
 from .marking import Marker, Marking
 from .methods import Method, plan
-from .problems import BENCHMARKS, Problem, choose
+from .problems import Problem, choose
 from .progress import Watch
 from .prompts import make_prompt
 from .provenance import commit, machine, model_digest, versions
@@ -27,6 +27,7 @@ from .runner import HIDDEN_TESTS, Task, jobs_of, pilot_particles, reward_for, ru
 from .settings import Settings, SettingsError
 from .shared_draws import SharedDraws
 from .solvers import EngineSolver, ServerSolver, Solver
+from .suites import BENCHMARKS
 
 CONTEXT = 4096
 """Tokens of prompt and answer that an engine of ours is started for, unless ``engine.max_model_len`` says more."""

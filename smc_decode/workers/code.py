@@ -47,6 +47,13 @@ def examples(texts: Sequence[str], entry_point: str, probes: int) -> dict[str, A
     return {"assertions": [example.assertion for example in found], "probes": calls}
 
 
+def functions(text: str) -> list[tuple[str, str]]:
+    """The functions that a task leaves to be written, each with its own part of the task's code."""
+    from smc_decode.potentials.code.prompt_code import asked_functions, code_of_prompt
+
+    return asked_functions(code_of_prompt(text))
+
+
 def key(text: str) -> str | None:
     """What an answer's code says, without how it says it."""
     from smc_decode.answers.extractors import code_key

@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.methods import plan
-from benchmarks.problems import BENCHMARKS
 from benchmarks.settings import SettingsError, read_recipe
+from benchmarks.suites import BENCHMARKS
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.toml"))
 

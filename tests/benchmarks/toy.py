@@ -83,5 +83,5 @@ def settings(directory: Path, **values: Any) -> Settings:
 class TextMarker(Marking):
     """Marks by the text: no sandbox."""
 
-    async def mark(self, problem: Problem, texts: Sequence[str], form: PromptForm) -> list[bool]:
+    async def mark(self, problem: Problem, texts: Sequence[str], form: PromptForm) -> list[float]:
         return ["x + 1" in text for text in texts]

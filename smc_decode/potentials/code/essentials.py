@@ -20,6 +20,8 @@ from smc_decode.potentials.code.chunks import Part
 _SHOWS = frozenset(["print", "pprint"])
 _ENDS = frozenset(["exit", "quit", "_exit", "testmod", "main", "run_docstring_examples"])
 _READS = frozenset(["input"])
+_BY_NAME = frozenset(["eval", "exec", "globals", "locals", "vars", "__import__"])
+"""With these anything may be called."""
 _KNOWN = frozenset([*dir(builtins), "__name__", "__file__", "__doc__", "__builtins__"])
 
 
@@ -140,7 +142,38 @@ def essential(found: Sequence[Statement], entry_point: str, wanted: frozenset[st
     judge = _Judge(found, entry_point)
     needed = judge.needed({entry_point.partition(".")[0], *wanted})
     kept = [each for i, each in enumerate(found) if not judge.only_shows(each, i in needed)]
-    return _that_can_run(kept, {id(found[i]) for i in needed}, judge.dropped(kept))
+    ids = {id(found[i]) for i in needed}
+    return _without_strangers(_that_can_run(kept, ids, judge.dropped(kept)), ids)
+
+
+def _without_strangers(kept: list[Statement], needed: set[int]) -> list[Statement]:
+    """Without functions that nothing which is kept can call, so that a program is the same while others are written
+    beside it."""
+    functions = {id(each): each for each in kept if id(each) not in needed and _defines_only(each.node)}
+    todo = [each for each in kept if id(each) not in functions]
+    seen: set[str] = set()
+    while todo:
+        each = todo.pop()
+        if each.effects.everything or each.effects.loads & _BY_NAME:
+            return kept
+        fresh = each.effects.loads - seen
+        seen |= fresh
+        called = [other for other in functions.values() if other.effects.binds & fresh]
+        todo += called
+        for other in called:
+            del functions[id(other)]
+    return [each for each in kept if id(each) not in functions]
+
+
+def _defines_only(node: ast.stmt) -> bool:
+    """A function whose definition does nothing but give it its name."""
+    return (
+        isinstance(node, FUNCTIONS)
+        and not node.decorator_list
+        and all(
+            isinstance(each, ast.Constant) for each in (*node.args.defaults, *node.args.kw_defaults) if each is not None
+        )
+    )
 
 
 class _Judge:

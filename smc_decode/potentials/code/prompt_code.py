@@ -10,7 +10,8 @@ from itertools import pairwise
 
 from smc_decode.potentials.code.binding import DEFINITIONS, FUNCTIONS, effects_of
 from smc_decode.potentials.code.blocks import blocks_of
-from smc_decode.potentials.code.chunks import margins
+from smc_decode.potentials.code.chunks import margins, parts_of
+from smc_decode.potentials.code.essentials import is_stub
 from smc_decode.potentials.code.syntax import MAX_SOURCE, closed_source, is_code, parse, plain_source
 
 _DEFINES = re.compile(r"^(?:async\s+)?def\s|^class\s", re.MULTILINE)
@@ -73,6 +74,16 @@ def infer_entry_point(prompt: str, tests: Sequence[str] = ()) -> str | None:
     if known or foreign:
         return known[-1] if known else foreign[0]
     return defined[-1] if defined else None
+
+
+def asked_functions(code: str) -> list[tuple[str, str]]:
+    """The functions that a prompt's code leaves to be written, each with its own part of the code: signature and
+    docstring."""
+    found: dict[str, str] = {}
+    for part in parts_of(code):
+        if isinstance(part.node, FUNCTIONS) and is_stub(part.node):
+            found[part.node.name] = part.source
+    return list(found.items())
 
 
 def asserts_in(prompt: str) -> list[str]:

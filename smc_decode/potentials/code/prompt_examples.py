@@ -2,13 +2,15 @@
 
 r = 0.3 · syntax + 0.7 · (share of examples that hold), and prefixes, as in ``unit_tests``. A prompt without
 examples falls back to r = 0.3 · syntax + 0.7 · confidence (exp of the mean log-probability), and
-``detail["basis"]`` says which it was.
+``detail["basis"]`` says which it was. Of a prompt that leaves several functions to be written each is judged by its own
+examples (``modules``).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from pydantic import Field
@@ -16,6 +18,7 @@ from pydantic import Field
 from smc_decode.potentials.accounts import Workers
 from smc_decode.potentials.base import Prefix, Reward, RewardSource
 from smc_decode.potentials.cache import ContentCache
+from smc_decode.potentials.code.modules import ModuleTests
 from smc_decode.potentials.code.reader import CodeReader
 from smc_decode.potentials.code.unit_tests import (
     CODE_PARAMS,
@@ -80,26 +83,30 @@ def create(
     name: str = "prompt_examples",
     cache: ContentCache[Tally] | None = None,
     workers: Workers | None = None,
-) -> UnitTests | SyntaxAndConfidence:
-    """The source for one request."""
+) -> UnitTests | ModuleTests | SyntaxAndConfidence:
+    """The source for one request. A prompt that leaves several functions to be written is a module of them, unless
+    ``entry_point`` says which one is meant."""
     reader = CodeReader(workers)
     task = code_task(options, request, (), reader)
+
+    def by_examples(entry_point: str, texts: Sequence[str]) -> tuple[UnitTests, int] | None:
+        tests, probes = reader.examples(texts, entry_point, options.probes)
+        if not tests:
+            return None
+        source = UnitTests(
+            replace(task, entry_point=entry_point), tests, sandbox, options, name=name, cache=cache,
+            param="smc.reward.params.prompt", basis="examples", probes=probes, reader=reader,
+        )  # fmt: skip
+        return source, len(tests)
+
+    asked = reader.functions(task.helpers) if options.entry_point is None else []
+    if len(asked) > 1:
+        parts = {each: found for each, own in asked if (found := by_examples(each, [own])) is not None}
+        if parts:
+            return ModuleTests(parts, name=name, basis="examples")
     # a chat message may have them outside of its code
-    tests, probes = reader.examples([task.prompt, task.helpers], task.entry_point, options.probes)
-    if not tests:
-        return SyntaxAndConfidence(task, options, name=name, reader=reader)
-    return UnitTests(
-        task,
-        tests,
-        sandbox,
-        options,
-        name=name,
-        cache=cache,
-        param="smc.reward.params.prompt",
-        basis="examples",
-        probes=probes,
-        reader=reader,
-    )
+    found = by_examples(task.entry_point, [task.prompt, task.helpers])
+    return SyntaxAndConfidence(task, options, name=name, reader=reader) if found is None else found[0]
 
 
 KIND = Kind(

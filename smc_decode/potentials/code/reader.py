@@ -44,6 +44,10 @@ class CodeReader:
         calls = [Call(wire.decode(each.encode("latin-1"))) for each in found["probes"]]  # type: ignore[arg-type]
         return list(found["assertions"]), calls
 
+    def functions(self, text: str) -> list[tuple[str, str]]:
+        """The functions that a task leaves to be written, each with its own part of the task's code. May wait."""
+        return [(str(name), str(part)) for name, part in self._read("asked_functions", text=text)]
+
     async def programs(
         self, batch: Sequence[Prefix], *, prompt: str, lead: str, entry_point: str, chat: bool
     ) -> list[Program]:
@@ -83,6 +87,7 @@ class CodeReader:
 
 _TASKS: Final[dict[str, Any]] = {
     "code_task": code.task, "refused_tests": code.refused, "examples": code.examples,
+    "asked_functions": code.functions,
 }  # fmt: skip
 
 
