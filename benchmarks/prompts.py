@@ -25,8 +25,42 @@ _MODULE = (
     "Complete these Python functions. Reply with all of them in one Python code block: the functions and the imports "
     "they need, without docstrings, comments, or examples of their use.\n\n```python\n{}\n```"
 )
+# An exchange that shows the form: small models do not take it from the words alone and copy the docstrings.
+_SHOWN = """from typing import List
+
+
+def largest(values: List[int]) -> int:
+    \"\"\" The largest of the values.
+    >>> largest([3, 7, 2])
+    7
+    \"\"\"
+
+
+def initials(name):
+    \"\"\" The first letters of the words, in upper case.
+    initials("ada lovelace") => "AL"
+    \"\"\"
+"""
+_SHOWN_ANSWER = """```python
+from typing import List
+
+
+def largest(values: List[int]) -> int:
+    return max(values)
+
+
+def initials(name):
+    return "".join(word[0].upper() for word in name.split())
+```"""
+
 _MATH = "{}\n\nPlease reason step by step, and put your final answer within \\boxed{{}}."
 _CHOICE = "{}\n\n{}\n\nReason step by step, and put the letter of the right choice within \\boxed{{}}."
+
+
+_SHOWN_FIRST = (
+    {"role": "user", "content": _MODULE.format(_SHOWN.strip("\n"))},
+    {"role": "assistant", "content": _SHOWN_ANSWER},
+)
 
 
 @dataclass(frozen=True)
@@ -50,6 +84,8 @@ def make_prompt(problem: Problem, form: PromptForm) -> Prompt:
         return _completion(problem)
     if problem.kind == "code":
         text = (_MODULE if problem.parts else _CODE).format(problem.question.strip("\n"))
+        if problem.parts:
+            return Prompt(text, [*_SHOWN_FIRST, {"role": "user", "content": text}])
     elif problem.kind == "math":
         text = _MATH.format(problem.question)
     else:

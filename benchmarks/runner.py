@@ -67,7 +67,8 @@ def reward_for(problem: Problem, task: Task) -> RewardSpec | None:
         raise RewardNameError("hidden-tests is a reward of code problems only")
     if problem.parts and name == "hidden_tests":
         raise RewardNameError("hidden-tests is a reward of single functions: modules have prompt-examples")
-    params: dict[str, Any] = dict(task.reward_params)
+    # Of a module the functions that are complete say enough: to run each prefix of each would take most of the time.
+    params: dict[str, Any] = {**({"run_prefixes": False} if problem.parts else {}), **task.reward_params}
     if name in ("hidden_tests", "unit_tests", "prompt_examples"):
         params |= {
             "prompt": problem.question.rstrip() if task.form == "completion" else problem.question,

@@ -91,8 +91,22 @@ def _show_answer(console: Console, ended: Ended) -> None:
         f"{numbers}   blocks {result.blocks}   tokens drawn {usage.drawn} for an answer of {usage.answer}   "
         f"rewards {usage.reward_calls}"
     )
+    for line in lines_of_tests(result.answer.detail):
+        console.print(line)
     for warning in ended.warnings:
         console.print(f"warning: {warning}", style="yellow")
+
+
+def lines_of_tests(detail: Mapping[str, Any]) -> list[Text]:
+    """A line for each test that the answer's reward names, green where it holds."""
+    return [
+        Text(f"{mark} {test['name']}", style=style)
+        for test in detail.get("tests", ())
+        for mark, style in [_MARKS[test["status"]]]
+    ]
+
+
+_MARKS = {"passed": ("✓", "green"), "failed": ("✗", "red"), "open": ("…", "yellow")}
 
 
 class Population:

@@ -7,19 +7,27 @@ from dataclasses import asdict
 from typing import Any
 
 
-def program(prompt: str, text: str, finished: bool, entry_point: str, chat: bool) -> dict[str, Any]:
+def program(
+    prompt: str, text: str, finished: bool, entry_point: str, chat: bool, names: Sequence[str] = ()
+) -> dict[str, Any]:
     """The fields of the :class:`~smc_decode.potentials.code.scripts.Program` that a text answers a prompt with."""
     from smc_decode.potentials.code.program import read_program
 
-    return asdict(read_program(prompt, text, finished=finished, entry_point=entry_point, chat=chat))
+    return asdict(read_program(prompt, text, finished=finished, entry_point=entry_point, chat=chat, names=names))
 
 
-def task(text: str, entry_point: str | None, tests: Sequence[str]) -> tuple[str, str]:
-    """The code that a task shows, and the function that it asks for ('' where it names none)."""
+def task(text: str, entry_point: str | None, tests: Sequence[str]) -> tuple[str, str, list[str], bool]:
+    """The code that a task shows, the function that it asks for ('' where it names none), what else of the program the
+    tests use, and whether these are under test too."""
     from smc_decode.potentials.code.prompt_code import asserts_in, code_of_prompt, infer_entry_point
+    from smc_decode.sandbox.screening import names_under_test
 
     code = code_of_prompt(text)
-    return code, entry_point or infer_entry_point(code, list(tests) or asserts_in(text)) or ""
+    names, has_check = names_under_test(tests, text)
+    inferred = infer_entry_point(code, list(tests) or asserts_in(text)) or (names[0] if names else "")
+    chosen = entry_point or inferred
+    others = [name for name in names if name != chosen.partition(".")[0]]
+    return code, chosen, others, bool(others) and not (entry_point or has_check)
 
 
 def refused(tests: Sequence[str], entry_point: str, helpers: str) -> tuple[int, str] | None:
@@ -34,6 +42,13 @@ def refused(tests: Sequence[str], entry_point: str, helpers: str) -> tuple[int, 
             return number, " is no valid Python"
     found = refuse_tests(tests[0] if len(tests) == 1 else tests, entry_point, helpers)
     return None if found is None else (found[0], f": {found[1]}")
+
+
+def test_names(tests: Sequence[str]) -> list[list[tuple[int, int, str]]]:
+    """The first line, last line and name of the tests in each source."""
+    from smc_decode.sandbox.screening import named_tests
+
+    return named_tests(tests)
 
 
 def examples(texts: Sequence[str], entry_point: str, probes: int) -> dict[str, Any]:

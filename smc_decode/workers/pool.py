@@ -42,6 +42,7 @@ MODULES = {
     "code_task": _READERS_OF_CODE,
     "refused_tests": _READERS_OF_CODE,
     "examples": _READERS_OF_CODE,
+    "test_names": _READERS_OF_CODE,
     "asked_functions": _READERS_OF_CODE,
     "program": _READERS_OF_CODE,
     "code_key": _READERS_OF_CODE,

@@ -28,6 +28,7 @@ TASKS = {
     "code_task": "smc_decode.workers.code:task",
     "refused_tests": "smc_decode.workers.code:refused",
     "examples": "smc_decode.workers.code:examples",
+    "test_names": "smc_decode.workers.code:test_names",
     "asked_functions": "smc_decode.workers.code:functions",
     "program": "smc_decode.workers.code:program",
     "code_key": "smc_decode.workers.code:key",

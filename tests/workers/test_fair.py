@@ -133,7 +133,12 @@ def test_workers_are_paid_for_in_threads_too():
     pool = WorkerPool(1)
     try:
         paid = PaidWorkers(pool, account)
-        assert paid.call("code_task", 5.0, text="def f(x):\n", entry_point=None, tests=[]) == ["def f(x):\n", "f"]
+        assert paid.call("code_task", 5.0, text="def f(x):\n", entry_point=None, tests=[]) == [
+            "def f(x):\n",
+            "f",
+            [],
+            False,
+        ]
         now[0] += 9.0
         account.used = 9.0
         with pytest.raises(BudgetSpent):

@@ -38,12 +38,31 @@ __all__ = [
 ]  # fmt: skip
 
 
-def read_program(prompt: str, text: str, *, finished: bool, entry_point: str, chat: bool = False) -> Program:
+def read_program(
+    prompt: str, text: str, *, finished: bool, entry_point: str, chat: bool = False, names: Sequence[str] = ()
+) -> Program:
     """The program that ``text`` answers ``prompt`` with.
 
     ``prompt`` is code (see :func:`code_of_prompt`); ``chat`` says that the answer is a message and not a continuation.
-    ``entry_point`` is a function, ``Class.method``, or empty for a script.
+    ``entry_point`` is a function, ``Class.method``, or empty for a script. ``names``: what else it should define; it is
+    complete when all are.
     """
+    if names:
+        return _of_several(prompt, text, finished, [entry_point, *names], chat)
+    return _of_one(prompt, text, finished, entry_point, chat)
+
+
+def _of_several(prompt: str, text: str, finished: bool, names: Sequence[str], chat: bool) -> Program:
+    """The program with the first function that has ended, else with the first that can be run."""
+    read = [_of_one(prompt, text, finished, name, chat, frozenset(names)) for name in names]
+    runnable = [each for each in read if each.runnable]
+    chosen = next((each for each in runnable if each.complete), next(iter(runnable), read[0]))
+    return replace(chosen, complete=all(each.complete for each in read))
+
+
+def _of_one(
+    prompt: str, text: str, finished: bool, entry_point: str, chat: bool, names: frozenset[str] = frozenset()
+) -> Program:
     if len(text) + len(prompt) > MAX_SOURCE:
         return Program("", False, finished, finished, False)
     prompt = plain_source(prompt)
@@ -52,13 +71,16 @@ def read_program(prompt: str, text: str, *, finished: bool, entry_point: str, ch
         return NOTHING_YET
     if not entry_point:
         return read_script(reading, finished)
-    return _Reader(prompt, reading, entry_point, finished).program()
+    return _Reader(prompt, reading, entry_point, finished, names).program()
 
 
 class _Reader:
     """Puts a program together from the pieces of an answer."""
 
-    def __init__(self, prompt: str, reading: Reading, entry_point: str, finished: bool) -> None:
+    def __init__(
+        self, prompt: str, reading: Reading, entry_point: str, finished: bool, names: frozenset[str] = frozenset()
+    ) -> None:
+        self._names = names
         self._reading = reading
         self._entry = entry_point
         self._head = entry_point.partition(".")[0]
@@ -103,7 +125,7 @@ class _Reader:
                 each for each in groups[0]
                 if each.part.start + len(each.part.source) > lead or not self._is_open(each)
             ]  # fmt: skip
-        names = {self._head, *self._wanted()} | self._roundabout([given, *groups])
+        names = {self._head, *self._names, *self._wanted()} | self._roundabout([given, *groups])
         chosen = relevant([given, *groups], names, always={0, *([1] if self._reading.joined else [])})
         return [each for group in chosen for each in group]
 
@@ -125,7 +147,7 @@ class _Reader:
         return frozenset(re.findall(r"[^\W\d]\w*", self._tail))
 
     def _source(self, found: Sequence[Statement], way: str, tail: str = "") -> str:
-        wanted = self._wanted() if tail else frozenset()
+        wanted = self._names | (self._wanted() if tail else frozenset())
         if way:
             wanted |= frozenset(re.findall(r"\w+", way))
         return source_of(essential(found, self._entry, wanted)) + (tail or way)

@@ -22,21 +22,31 @@ SECONDS: Final = 20.0
 """Processor time for one text; reading is linear in it, so none of the allowed lengths needs as much."""
 
 
+TestNames = list[list[tuple[int, int, str]]]
+"""For each source of tests the first line, the last line and the name of each."""
+
+
 class CodeReader:
     """Reads what models and clients wrote. ``workers`` None: everything in this process."""
 
     def __init__(self, workers: Workers | None = None) -> None:
         self._workers = workers
 
-    def task(self, text: str, entry_point: str | None, tests: Sequence[str]) -> tuple[str, str]:
-        """The code that a task shows, and its function. May wait: call it in a thread."""
+    def task(self, text: str, entry_point: str | None, tests: Sequence[str]) -> tuple[str, str, tuple[str, ...], bool]:
+        """The code that a task shows, its function, what else the tests use, and whether that is under test too. May
+        wait: call it in a thread."""
         found = self._read("code_task", text=text, entry_point=entry_point, tests=list(tests))
-        return str(found[0]), str(found[1])
+        return str(found[0]), str(found[1]), tuple(map(str, found[2])), bool(found[3])
 
     def refused(self, tests: Sequence[str], entry_point: str, helpers: str) -> tuple[int, str] | None:
         """The first test that cannot be used, and why. May wait."""
         found = self._read("refused_tests", tests=list(tests), entry_point=entry_point, helpers=helpers)
         return None if found is None else (int(found[0]), str(found[1]))
+
+    def test_names(self, tests: Sequence[str]) -> TestNames:
+        """Where each test stands in its source, and its name. May wait."""
+        found = self._read("test_names", tests=list(tests))
+        return [[(int(first), int(last), str(name)) for first, last, name in each] for each in found]
 
     def examples(self, texts: Sequence[str], entry_point: str, probes: int) -> tuple[list[str], list[Call]]:
         """Assertions that a prompt gives as examples, and calls near them. May wait."""
@@ -49,19 +59,27 @@ class CodeReader:
         return [(str(name), str(part)) for name, part in self._read("asked_functions", text=text)]
 
     async def programs(
-        self, batch: Sequence[Prefix], *, prompt: str, lead: str, entry_point: str, chat: bool
+        self,
+        batch: Sequence[Prefix],
+        *,
+        prompt: str,
+        lead: str,
+        entry_point: str,
+        chat: bool,
+        names: Sequence[str] = (),
     ) -> list[Program]:
-        """The program of each answer. ``lead``: what every answer begins with."""
+        """The program of each answer. ``lead``: what every answer begins with; ``names``: what it should define beside
+        the entry point."""
 
         def read(prefix: Prefix) -> Program:
-            return Program(**code.program(prompt, lead + prefix.text, prefix.finished, entry_point, chat))
+            return Program(**code.program(prompt, lead + prefix.text, prefix.finished, entry_point, chat, names))
 
         async def elsewhere(prefix: Prefix) -> Program:
             assert self._workers is not None
             try:
                 found = await self._workers.acall(
                     "program", SECONDS, prompt=prompt, text=lead + prefix.text, finished=prefix.finished,
-                    entry_point=entry_point, chat=chat,
+                    entry_point=entry_point, chat=chat, names=list(names),
                 )  # fmt: skip
             except (TaskDied, TaskError):
                 return NO_PYTHON
@@ -87,7 +105,7 @@ class CodeReader:
 
 _TASKS: Final[dict[str, Any]] = {
     "code_task": code.task, "refused_tests": code.refused, "examples": code.examples,
-    "asked_functions": code.functions,
+    "test_names": code.test_names, "asked_functions": code.functions,
 }  # fmt: skip
 
 

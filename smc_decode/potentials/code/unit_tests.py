@@ -39,6 +39,8 @@ from smc_decode.sandbox.results import (
 MAX_TEST_SOURCE = 200_000
 PREFIX_TIMEOUT = 1.0
 PREFIX_CALL_TIMEOUT = 0.3
+MAX_NAMES = 100
+"""Tests that a reward's detail names."""
 
 AnswerStyle = Literal["auto", "continuation", "message"]
 
@@ -109,7 +111,8 @@ class CodeTask:
     """A function to be written: the code that it continues, its name, and how answers are written.
 
     ``lead``: what the assistant's message begins with already. ``helpers``: text whose code tests may use, the whole of
-    what the user wrote: a helper may be in another block than the function.
+    what the user wrote: a helper may be in another block than the function. ``names``: what else the tests use;
+    ``several``: these are under test too, and there is no one entry point.
     """
 
     prompt: str
@@ -117,12 +120,19 @@ class CodeTask:
     chat: bool
     lead: str = ""
     helpers: str = ""
+    names: tuple[str, ...] = ()
+    several: bool = False
 
     async def read(self, batch: Sequence[Prefix], reader: CodeReader) -> list[Program]:
         """The program of each answer."""
         return await reader.programs(
-            batch, prompt=self.prompt, lead=self.lead, entry_point=self.entry_point, chat=self.chat
+            batch, prompt=self.prompt, lead=self.lead, entry_point=self.entry_point, chat=self.chat, names=self.names
         )
+
+    @property
+    def tested(self) -> str:
+        """The entry point as the sandbox takes it."""
+        return "" if self.several else self.entry_point
 
 
 def code_task(
@@ -130,14 +140,14 @@ def code_task(
 ) -> CodeTask:
     """The task of a request. Raises RewardRequestError when no entry point is given or found."""
     task = request.task if options.prompt is None else options.prompt
-    prompt, entry_point = (reader or CodeReader()).task(task, options.entry_point, tests)
+    prompt, entry_point, names, several = (reader or CodeReader()).task(task, options.entry_point, tests)
     if not entry_point:
         raise RewardRequestError(
             "no function was found in the prompt or the tests: give smc.reward.params.entry_point",
             "smc.reward.params.entry_point",
         )
     chat = request.messages is not None if options.answer == "auto" else options.answer == "message"
-    return CodeTask(prompt, entry_point, chat, request.lead, task)
+    return CodeTask(prompt, entry_point, chat, request.lead, task, names, several)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +158,8 @@ class Tally:
     undecided: float
     total: int
     note: str = ""
+    tests: tuple[tuple[str, str], ...] = ()
+    """Each test's name and ``passed``, ``failed`` or ``open``."""
     behaviour: str | None = None
     """What the program does on the probes (``probes.behaviour_of``), if it passed everything and there are some."""
 
@@ -184,6 +196,7 @@ class UnitTests(RewardSource):
         self._basis = basis
         self._probes = list(probes)
         self._reader = reader or CodeReader()
+        self._names = self._reader.test_names([self._tests] if isinstance(self._tests, str) else self._tests)
         self._test_key = content_key(
             self._tests, task.entry_point, task.helpers, options.timeout, options.call_timeout, self._probes
         )
@@ -206,7 +219,7 @@ class UnitTests(RewardSource):
             timeout, call_timeout = min(timeout, PREFIX_TIMEOUT), min(call_timeout, PREFIX_CALL_TIMEOUT)
         try:
             report = await self._sandbox.arun_assertions(
-                program.source, self._tests, self.task.entry_point, timeout,
+                program.source, self._tests, self.task.tested, timeout,
                 prompt=self.task.helpers, call_timeout=call_timeout,
             )  # fmt: skip
             tally = self._tally(program, report)
@@ -228,10 +241,24 @@ class UnitTests(RewardSource):
         passed = report.passed
         if passed == report.total and not report.all_passed:  # a fault beside the assertions
             passed = max(0.0, passed - 1.0)
-        if program.ended:
-            return Tally(passed, 0, report.total, report.detail)
-        undecided = sum(outcome.share for outcome in judged if self._is_open(program, outcome))
-        return Tally(passed, undecided, report.total, report.detail)
+        open_ = [outcome for outcome in judged if not program.ended and self._is_open(program, outcome)]
+        undecided = sum(outcome.share for outcome in open_)
+        return Tally(passed, undecided, report.total, report.detail, self._by_name(judged, open_))
+
+    def _by_name(
+        self, judged: Sequence[AssertionOutcome], open_: Sequence[AssertionOutcome]
+    ) -> tuple[tuple[str, str], ...]:
+        """What became of each test: failed as soon as one of its assertions is, passed when all are."""
+        found: dict[str, str] = {}
+        for outcome in judged:
+            name = self._name(outcome)
+            status = "passed" if outcome.kind == "passed" else "open" if outcome in open_ else "failed"
+            found[name] = max(status, found.get(name, "passed"), key=("passed", "open", "failed").index)
+        return tuple(found.items())[:MAX_NAMES]
+
+    def _name(self, outcome: AssertionOutcome) -> str:
+        places = self._names[outcome.test] if outcome.test < len(self._names) else []
+        return next((name for first, last, name in places if first <= outcome.line <= last), f"line {outcome.line}")
 
     @staticmethod
     def _is_open(program: Program, outcome: AssertionOutcome) -> bool:
@@ -256,6 +283,8 @@ class UnitTests(RewardSource):
             detail |= {"passed": tally.passed, "undecided": tally.undecided, "total": tally.total}
             if tally.note and program.ended:
                 detail["note"] = tally.note
+            if tally.tests:
+                detail["tests"] = [{"name": name, "status": status} for name, status in tally.tests]
             if tally.behaviour:
                 detail["behaviour"] = tally.behaviour
         weight = self.options.syntax_weight
@@ -280,7 +309,7 @@ def create(
     listed = (tests,) if isinstance(tests, str) else tests
     reader = CodeReader(workers)
     task = code_task(options, request, listed, reader)
-    refused = reader.refused(listed, task.entry_point, task.helpers)
+    refused = reader.refused(listed, task.tested, task.helpers)
     if refused is not None:
         number, why = refused
         where = param if isinstance(tests, str) else f"{param}.{number}"

@@ -11,6 +11,7 @@ from time import monotonic
 from . import reach, rewrite, running, syntax
 from .candidate import Candidate, CandidateFault, TestFault
 from .channel import MAX_ANSWER, MAX_OBJECTS, MAX_REQUEST, Channel, ChannelClosed, ChannelTimeout
+from .imports import parse_test
 from .names import Names
 from .recorder import DETAIL_LENGTH, Enough, Recorder
 
@@ -101,6 +102,10 @@ class _Judging:
         self._candidate.open_interfaces = "." in job.entry or _declares_class(job.prompt, job.entry)
         self._candidate.want_before = any(test.reads_before for test in valid)
         slots = [[] if isinstance(test, str) else _slots(test) for test in self._tests]
+        if any("pytest" in source for source in job.tests):
+            from . import pytest_names
+
+            pytest_names.install()
         self._recorder = Recorder(self._candidate, slots, job.counting, job.max_assertions)
         self._names = Names(self._candidate, job.entry, {name for test in valid for name in test.free}, mentions)
         if helpers is not None:
@@ -152,7 +157,7 @@ class _Judging:
         candidate, recorder = self._candidate, self._recorder
         calls = candidate.calls
         try:
-            running.execute(test.code, test.tree, self._names.all, candidate.function)
+            running.execute(test.code, test.tree, self._names.all, candidate.function, self._job.counting)
             if candidate.calls == calls and len(self._tests) == 1:
                 raise TestFault("the test never calls the candidate")
             if test.is_setup:
@@ -186,7 +191,7 @@ def _free(job: Job) -> set[str]:
     free: set[str] = set()
     for source in job.tests:
         try:
-            free |= syntax.free_names(syntax.parse(source, "<test>"))
+            free |= syntax.free_names(parse_test(source, "<test>", job.entry))
         except reach.FAULTS:
             continue
     return free - {job.entry.partition(".")[0], "candidate"}

@@ -9,6 +9,7 @@ import _ast
 import sys
 
 from . import syntax
+from .imports import parse_test
 from .rewrite import candidate_names, flow
 from .syntax import FUNCTIONS, children, walk
 
@@ -45,12 +46,12 @@ def study(source: str, entry: str, known: set[str], leading: set[str], given: se
 
     Raises SyntaxError, ValueError, RecursionError or MemoryError on what is no Python.
     """
-    tree = syntax.parse(source, "<test>")
+    tree = parse_test(source, "<test>", entry)
     reach = _Reach(tree)
     asserts = [node for node in walk(tree) if _is_evidence(node)]
     dead = {node.lineno for node in asserts if id(node) not in reach.seen}  # type: ignore[attr-defined]
     dead -= {node.lineno for node in asserts if id(node) in reach.seen}  # type: ignore[attr-defined]
-    foreign = syntax.free_names(tree) - known - _modules(tree)
+    foreign = syntax.free_names(tree) - known - modules_of(tree)
     candidates = candidate_names(tree, entry)
     others = (syntax.loaded(tree) & (given or set())) - syntax.defined(tree)
     program = candidates | foreign | leading | others
@@ -59,8 +60,10 @@ def study(source: str, entry: str, known: set[str], leading: set[str], given: se
         reason = "its assertions are in code that nothing runs"
     if reason is None and not _calls(reach.nodes, program):
         reason = NEVER_CALLS
-    if reason is None:
+    if reason is None and entry:
         reason = _judged_by_itself(tree, reach.nodes, candidates, foreign - candidates - others)
+    elif reason is None:
+        reason = _judged_by_each_other(tree, reach.nodes, foreign - others)
     return Study(reason, dead, is_setup=not asserts and reason == NEVER_CALLS)
 
 
@@ -72,7 +75,7 @@ def screen(tests: "list[str]", entry: str, helpers: "Helpers | None") -> "list[S
     several = len(tests) > 1
     known = helpers.bound if helpers else set()
     leading = helpers.leading_to(entry.partition(".")[0]) if helpers else set()
-    given = _given(tests) if several else None
+    given = _given(tests, entry) if several else None
     found: list[Study | str] = []
     for source in tests:
         try:
@@ -86,12 +89,12 @@ def screen(tests: "list[str]", entry: str, helpers: "Helpers | None") -> "list[S
     return found
 
 
-def _given(tests: "list[str]") -> set[str]:
+def _given(tests: "list[str]", entry: str) -> set[str]:
     """Names that the tests of a list define for each other."""
     given: set[str] = set()
     for source in tests:
         try:
-            given |= syntax.defined(syntax.parse(source, "<test>"))
+            given |= syntax.defined(parse_test(source, "<test>", entry))
         except FAULTS:
             continue
     return given
@@ -101,7 +104,7 @@ def _is_evidence(node: _ast.AST) -> bool:
     return syntax.is_assertion(node) or syntax.is_never(node) or syntax.is_assert_block(node)
 
 
-def _modules(tree: _ast.AST) -> set[str]:
+def modules_of(tree: _ast.AST) -> set[str]:
     """`math` in `math.pi`: library modules whose import was forgotten."""
     based = {
         id(node.value) for node in walk(tree) if isinstance(node, _ast.Attribute) and isinstance(node.value, _ast.Name)
@@ -273,6 +276,17 @@ def _judged_by_itself(tree: _ast.Module, nodes: list[_ast.AST], candidates: set[
             if _is_verdict(truth, judges, answers) or _is_comparison(truth, said - answers, answers):
                 name = next(iter(sorted(judges.intersection(syntax.names(truth)) or judges)))
                 return f"{name!r} is defined neither by the test nor by the prompt: the program would judge itself"
+    return None
+
+
+def _judged_by_each_other(tree: _ast.Module, nodes: list[_ast.AST], names: set[str]) -> str | None:
+    """The same where several functions are under test: one may judge another's answer if it is tested by itself."""
+    truths = [set(syntax.names(truth)) & names for node in nodes for truth in _truths(node)]
+    alone = {name for each in truths if len(each) == 1 for name in each}
+    for name in sorted(names):
+        reason = _judged_by_itself(tree, nodes, {name, "candidate"}, names - {name} - alone)
+        if reason is not None:
+            return reason
     return None
 
 

@@ -14,6 +14,7 @@ And in `assert candidate(x) == x` contents are compared, so that a NaN in `x` eq
 import _ast
 
 from . import syntax
+from .imports import parse_test
 from .syntax import walk
 
 TYPE_CHECKING = False  # `typing` takes longer to import than all the rest
@@ -63,8 +64,8 @@ def rewrite(source: str, filename: str, entry: str, dead: "set[int] | None" = No
 
     Raises SyntaxError, ValueError, RecursionError or MemoryError on what is no Python.
     """
-    tree = syntax.parse(source, filename)
-    original = syntax.parse(source, filename)
+    tree = parse_test(source, filename, entry)
+    original = parse_test(source, filename, entry)
     reads_before = _compute_before(tree, entry)
     counter = _Counter(dead or set())
     tree.body = counter.count_in(tree.body)
@@ -206,8 +207,9 @@ def _compute_before(tree: _ast.Module, entry: str) -> bool:
 
 
 def candidate_names(tree: _ast.Module, entry: str) -> set[str]:
-    """Names that stand for the program: the entry point, `candidate`, and what `check` calls it."""
-    found = {entry.partition(".")[0], "candidate"}
+    """Names that stand for the program: the entry point (without one, all that the test does not define), `candidate`,
+    and what `check` calls it."""
+    found = {"candidate", *([entry.partition(".")[0]] if entry else syntax.free_names(tree))}
     for node in tree.body:
         if isinstance(node, syntax.FUNCTIONS) and node.name == "check" and node.args.args:
             found.add(node.args.args[0].arg)

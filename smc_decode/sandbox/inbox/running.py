@@ -3,7 +3,7 @@
 import sys
 
 from . import syntax
-from .candidate import TestFault
+from .candidate import CandidateFault, TestFault
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,18 +14,69 @@ if TYPE_CHECKING:
 PLAIN_FUNCTION = 0x20 | 0x80 | 0x200  # flags of generators, coroutines and asynchronous generators, which it has not
 
 
-def execute(code: object, tree: "_ast.Module", names: dict[str, object], candidate: object) -> None:
-    """Execute a test that has been rewritten, with all that it defines."""
+def execute(
+    code: object, tree: "_ast.Module", names: dict[str, object], candidate: object, go_on: bool = False
+) -> None:
+    """Execute a test that has been rewritten, with all that it defines.
+
+    `go_on`: after a test function that raises the others are called all the same, and the first error is raised then.
+    """
     names.pop("check", None)
     exec(code, names)  # type: ignore[arg-type]
     check = names.get("check")
     if _is_plain(check):
         check(candidate)  # type: ignore[operator]
+    by_pytest = _ByPytest(names, candidate) if "pytest" in sys.modules else None
+    errors: list[BaseException] = []
     for name, value in _tests(tree, names):
-        if isinstance(value, type):
-            _run_class(value)
-        else:
-            _call(name, value, candidate)
+        try:
+            if isinstance(value, type):
+                _run_class(value, by_pytest)
+            elif by_pytest is not None:
+                by_pytest.call(name, value)
+            else:
+                _call(name, value, candidate)
+        except TestFault:
+            raise
+        except (Exception, CandidateFault) as error:
+            if not go_on:
+                raise
+            errors.append(error)
+    if by_pytest is not None:
+        by_pytest.close()
+    if errors:
+        raise errors[0]
+
+
+class _ByPytest:
+    """Calls tests that may be parametrized and ask for fixtures."""
+
+    def __init__(self, names: dict[str, object], candidate: object) -> None:
+        from . import pytest_names
+
+        self._pytest = pytest_names
+        self._fixtures = pytest_names.Fixtures(names)
+        self._candidate = candidate
+
+    def call(self, name: str, function: "Any", owner: tuple[object, ...] = ()) -> None:
+        """Every run of a test. `owner`: the instance that a method is called on."""
+        wanted = self._pytest.parameters(function)[len(owner) :]
+        for values in self._pytest.combinations(function):
+            missing = [each for each in wanted if each not in values and each not in self._fixtures]
+            if len(missing) > 1 or (missing and owner):
+                raise TestFault(f"{name} has parameters that nothing here gives it: {', '.join(missing)}")
+            made: dict[str, Any] = {}
+            given = values | dict.fromkeys(missing, self._candidate)
+            try:
+                for each in self._fixtures.autouse:
+                    self._fixtures.make(each, made)
+                given |= {each: self._fixtures.make(each, made) for each in wanted if each not in given}
+                _finish(function(*owner, **given))
+            finally:
+                self._fixtures.close()
+
+    def close(self) -> None:
+        self._fixtures.close(all_scopes=True)
 
 
 def _tests(tree: "_ast.Module", names: dict[str, object]) -> "Iterator[tuple[str, Any]]":
@@ -66,7 +117,7 @@ def _is_test_case(value: type) -> bool:
     return unittest is not None and issubclass(value, unittest.TestCase)
 
 
-def _run_class(cls: "Any") -> None:
+def _run_class(cls: "Any", by_pytest: "_ByPytest | None" = None) -> None:
     """Every `test*` method on an instance of its own, between what sets it up and what clears up after it."""
     case = _is_test_case(cls)
     methods = [name for name in sorted(dir(cls)) if name.startswith("test") and callable(getattr(cls, name))]
@@ -79,7 +130,10 @@ def _run_class(cls: "Any") -> None:
         instance = cls(name) if case else cls()
         _fixture(instance, "setUp" if case else "setup_method")
         try:
-            _finish(getattr(instance, name)())
+            if by_pytest is not None and not case:
+                by_pytest.call(f"{cls.__name__}.{name}", getattr(cls, name), (instance,))
+            else:
+                _finish(getattr(instance, name)())
         finally:
             _fixture(instance, "tearDown" if case else "teardown_method")
             if case:

@@ -118,18 +118,23 @@ def is_assertion(statement: _ast.AST) -> bool:
     if isinstance(statement, _ast.Assert):
         return not is_never(statement) and any(not hasattr(builtins, name) for name in loaded(statement.test))
     call = statement.value if isinstance(statement, _ast.Expr) else None
+    if isinstance(call, _ast.Call) and len(call.args) > 1 and _is_expecting(call.func):  # pytest.raises(E, f, x)
+        return True
     return isinstance(call, _ast.Call) and isinstance(call.func, _ast.Attribute) and is_assert_name(call.func.attr)
 
 
 def is_assert_block(statement: _ast.AST) -> bool:
-    """`with self.assertRaises(...)` and the like."""
+    """`with self.assertRaises(...)`, `with pytest.raises(...)` and the like."""
     if not isinstance(statement, (_ast.With, _ast.AsyncWith)):
         return False
     calls = [item.context_expr for item in statement.items]
-    return any(
-        isinstance(call, _ast.Call) and isinstance(call.func, _ast.Attribute) and is_assert_name(call.func.attr)
-        for call in calls
-    )
+    return any(isinstance(call, _ast.Call) and _is_expecting(call.func) for call in calls)
+
+
+def _is_expecting(function: _ast.AST) -> bool:
+    if isinstance(function, _ast.Name):
+        return function.id == "raises"
+    return isinstance(function, _ast.Attribute) and (is_assert_name(function.attr) or function.attr == "raises")
 
 
 def is_assert_name(name: str) -> bool:

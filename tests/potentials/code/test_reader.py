@@ -77,7 +77,7 @@ async def test_answers_read_the_same_in_a_worker_and_stay_in_their_order(pool: W
 
 
 def test_short_texts_need_no_worker() -> None:
-    assert CodeReader(Overrun()).task(PROMPT, None, []) == (PROMPT, "f")
+    assert CodeReader(Overrun()).task(PROMPT, None, []) == (PROMPT, "f", (), False)
     assert len(PROMPT) < SHORT
 
 
