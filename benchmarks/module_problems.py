@@ -73,7 +73,12 @@ def _module(name: str, parts: Sequence[Problem]) -> Problem:
 
 
 def _load(size: int, data: Path | None) -> list[Problem]:
-    return modules(size, humaneval(data))
+    """Of all problems, or of those whose names a text file lists, one a line."""
+    problems = humaneval()
+    if data is not None:
+        chosen = set(data.read_text(encoding="utf-8").split())
+        problems = [problem for problem in problems if problem.id in chosen]
+    return modules(size, problems)
 
 
 MODULES = {

@@ -6,6 +6,7 @@ strings then end the answer and are part of the target.
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -22,25 +23,25 @@ _CODE = (
     "without examples of its use.\n\n```python\n{}\n```"
 )
 _MODULE = (
-    "Complete these Python functions. Reply with all of them in one Python code block: the functions and the imports "
-    "they need, without docstrings, comments, or examples of their use.\n\n```python\n{}\n```"
+    "Write a Python module with the following functions. Reply with one Python code block that has all of them and the "
+    "imports they need, without docstrings, comments, or examples of their use.\n\n{}"
 )
-# An exchange that shows the form: small models do not take it from the words alone and copy the docstrings.
-_SHOWN = """from typing import List
+# An exchange that shows the form: small models do not take it from the words alone, and copy what they are shown.
+_SHOWN = '''from typing import List
 
 
 def largest(values: List[int]) -> int:
-    \"\"\" The largest of the values.
+    """ The largest of the values.
     >>> largest([3, 7, 2])
     7
-    \"\"\"
+    """
 
 
 def initials(name):
-    \"\"\" The first letters of the words, in upper case.
+    """ The first letters of the words, in upper case.
     initials("ada lovelace") => "AL"
-    \"\"\"
-"""
+    """
+'''
 _SHOWN_ANSWER = """```python
 from typing import List
 
@@ -52,15 +53,8 @@ def largest(values: List[int]) -> int:
 def initials(name):
     return "".join(word[0].upper() for word in name.split())
 ```"""
-
 _MATH = "{}\n\nPlease reason step by step, and put your final answer within \\boxed{{}}."
 _CHOICE = "{}\n\n{}\n\nReason step by step, and put the letter of the right choice within \\boxed{{}}."
-
-
-_SHOWN_FIRST = (
-    {"role": "user", "content": _MODULE.format(_SHOWN.strip("\n"))},
-    {"role": "assistant", "content": _SHOWN_ANSWER},
-)
 
 
 @dataclass(frozen=True)
@@ -80,17 +74,39 @@ class Prompt:
 
 def make_prompt(problem: Problem, form: PromptForm) -> Prompt:
     """The problem in one of the two forms."""
+    if problem.parts:
+        return _module(problem)
     if form == "completion":
         return _completion(problem)
     if problem.kind == "code":
-        text = (_MODULE if problem.parts else _CODE).format(problem.question.strip("\n"))
-        if problem.parts:
-            return Prompt(text, [*_SHOWN_FIRST, {"role": "user", "content": text}])
+        text = _CODE.format(problem.question.strip("\n"))
     elif problem.kind == "math":
         text = _MATH.format(problem.question)
     else:
         text = _CHOICE.format(problem.question, _choices(problem))
     return Prompt(text, [{"role": "user", "content": text}])
+
+
+def _module(problem: Problem) -> Prompt:
+    """Always a chat: signatures and docstrings as a list, not as code that could be copied."""
+    shown, asked = (_MODULE.format(_listed(code)) for code in (_SHOWN, problem.question))
+    messages = [
+        {"role": "user", "content": shown},
+        {"role": "assistant", "content": _SHOWN_ANSWER},
+        {"role": "user", "content": asked},
+    ]
+    return Prompt(asked, messages)
+
+
+def _listed(code: str) -> str:
+    """The functions of a prompt's code, each with its signature and the text of its docstring."""
+    functions = [node for node in ast.parse(code).body if isinstance(node, ast.FunctionDef)]
+    return "\n\n".join(f"### {_signature(node)}\n{ast.get_docstring(node) or ''}".rstrip() for node in functions)
+
+
+def _signature(node: ast.FunctionDef) -> str:
+    returns = f" -> {ast.unparse(node.returns)}" if node.returns is not None else ""
+    return f"{node.name}({ast.unparse(node.args)}){returns}"
 
 
 def _completion(problem: Problem) -> Prompt:

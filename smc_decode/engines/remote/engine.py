@@ -210,8 +210,7 @@ class RemoteEngine(BaseEngine):
 
     async def open(self, prompt_token_ids: Sequence[int]) -> RemoteSequence:
         sequence = await super().open(prompt_token_ids)
-        # A lease ends with the last of its sequences: there is nothing to close.
-        return RemoteSequence(sequence.prompt_token_ids, None, Lease(prompt_token_ids))
+        return RemoteSequence(sequence.prompt_token_ids, None, self._replicas.lease(prompt_token_ids))
 
     # ---- drawing ----------------------------------------------------------------------------------------------
 

@@ -25,6 +25,7 @@ import httpx
 
 from smc_decode.backoff import asked_seconds, delay_seconds
 from smc_decode.engines.base import EngineError, EngineRequestError
+from smc_decode.engines.remote.sessions import FINISH, Finishing, Session
 from smc_decode.engines.remote.settings import RemoteSettings
 from smc_decode.engines.remote.wire import BadReply
 
@@ -49,11 +50,12 @@ class NoAnswer(Exception):
 class Lease:
     """Sequences that belong together, and the replica that holds their prefix. ``width``: how many go on at once."""
 
-    __slots__ = ("__weakref__", "key", "replica", "width")
+    __slots__ = ("__weakref__", "key", "replica", "session", "width")
 
     def __init__(self, prompt: Sequence[int]) -> None:
         self.key = crc32(repr(prompt[:_PREFIX]).encode())
         self.replica: Replica | None = None
+        self.session = Session()
         self.width = 1
 
 
@@ -65,6 +67,7 @@ class Replica:
         self.up = True
         self.fault = ""
         self.leases: weakref.WeakSet[Lease] = weakref.WeakSet()
+        self._settings = settings
         self._most_bytes = settings.max_answer_bytes
         self._seconds = settings.timeout
         self._misses = 0
@@ -94,18 +97,25 @@ class Replica:
     async def get(self, path: str) -> Any:
         return await self._call("GET", path)
 
-    async def post(self, path: str, body: Mapping[str, Any]) -> Any:
-        """The reply's JSON.
+    async def post(self, path: str, body: Mapping[str, Any], session: Session | None = None) -> Any:
+        """The reply's JSON. ``session``: of the run that asks.
 
         Raises NoAnswer: try again. EngineRequestError: the server will not do it. EngineError: it cannot.
         """
-        return await self._call("POST", path, body)
+        return await self._call("POST", path, body, session)
 
-    async def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+    async def finish(self, session_id: str) -> None:
+        """Tell a router that a run is over. Raises httpx.HTTPError."""
+        await self._client.post(FINISH, params={"session_id": session_id}, timeout=_HEALTH_SECONDS)
+
+    async def _call(
+        self, method: str, path: str, body: Mapping[str, Any] | None = None, session: Session | None = None
+    ) -> Any:
+        headers = {} if session is None else session.headers(self._settings)
         try:
             async with (
                 asyncio.timeout(self._seconds),
-                self._client.stream(method, path, json=body) as response,
+                self._client.stream(method, path, json=body, headers=headers) as response,
             ):
                 content = await self._read(response)
         except (httpx.ReadTimeout, TimeoutError) as error:
@@ -115,6 +125,8 @@ class Replica:
         except httpx.TransportError as error:
             raise NoAnswer(f"{type(error).__name__}: {error}".rstrip(": "), suspect=True) from error
         if response.status_code == 200:
+            if session is not None:
+                session.heed(response.headers, self._settings)
             return self._json(content)
         raise self._failure(response, content)
 
@@ -186,6 +198,7 @@ class Replicas:
         self._all = [Replica(url, settings, transport_of(url) if transport_of else None) for url in settings.urls]
         self._check: Check | None = None
         self._watch: asyncio.Task[None] | None = None
+        self._finishing = Finishing(self._all[0].finish) if settings.finish_sessions else None
         self.retried = 0
 
     def __iter__(self) -> Iterator[Replica]:
@@ -194,6 +207,13 @@ class Replicas:
     @property
     def up(self) -> list[Replica]:
         return [replica for replica in self._all if replica.up]
+
+    def lease(self, prompt: Sequence[int]) -> Lease:
+        """A lease for sequences that begin with ``prompt``; it ends with the last of them: nothing is to be closed."""
+        lease = Lease(prompt)
+        if self._finishing is not None:
+            weakref.finalize(lease, self._finishing.ended, lease.session).atexit = False
+        return lease
 
     def readmit_by(self, check: Check) -> None:
         self._check = check
@@ -207,7 +227,7 @@ class Replicas:
         while True:
             replica = self._of(lease)
             try:
-                return await replica.post(path, body)
+                return await replica.post(path, body, lease.session)
             except NoAnswer as error:
                 if error.suspect:
                     await self._examine(replica)
@@ -269,6 +289,8 @@ class Replicas:
             raise EngineError(self._faults())
 
     async def aclose(self) -> None:
+        if self._finishing is not None:
+            await self._finishing.aclose()
         if self._watch is not None:
             self._watch.cancel()
             with suppress(asyncio.CancelledError):

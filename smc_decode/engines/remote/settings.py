@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
+HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$")]
 
 
 class RemoteSettings(BaseModel):
@@ -32,6 +33,11 @@ class RemoteSettings(BaseModel):
         bundle: send draws of one prefix as one request with ``n``, where the servers give each of them noise of its own
             (which is tried at the start).
         max_answer_bytes: a longer answer is refused.
+        session_headers: headers that carry one anonymous id a run, for a router in front (docs/deploy.md).
+        session_token_header: a header of answers whose value is sent back with the run's next requests; None: none.
+        finish_sessions: tell the router with ``POST /finish_session`` when a run is over.
+        data_parallel_size: engines of one server (``vllm serve --data-parallel-size``): each run is pinned to one of
+            them by ``X-data-parallel-rank``; None: the server chooses for each request.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -53,8 +59,12 @@ class RemoteSettings(BaseModel):
     probe_interval: Seconds = 5.0
     bundle: bool = True
     max_answer_bytes: int = Field(64 << 20, ge=1 << 16)
+    session_headers: tuple[HeaderName, ...] = Field(("x-session-id",), max_length=16)
+    session_token_header: HeaderName | None = "x-session-token"
+    finish_sessions: bool = False
+    data_parallel_size: int | None = Field(None, ge=1, le=65_536)
 
-    @field_validator("urls", mode="before")
+    @field_validator("urls", "session_headers", mode="before")
     @classmethod
     def _one_or_many(cls, value: Any) -> Any:
         return (value,) if isinstance(value, str) else value

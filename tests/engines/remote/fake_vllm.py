@@ -204,6 +204,7 @@ class Network(httpx.AsyncBaseTransport):
     """The way to one fake server, which can be cut."""
 
     def __init__(self, server: FakeVLLM) -> None:
+        self.server = server
         self._inner = httpx.ASGITransport(app=server.app, raise_app_exceptions=True)
         self.cut = False
 
@@ -211,6 +212,40 @@ class Network(httpx.AsyncBaseTransport):
         if self.cut:
             raise httpx.ConnectError("connection refused", request=request)
         return await self._inner.handle_async_request(request)
+
+
+class Router(httpx.AsyncBaseTransport):
+    """A router before fake servers: by the session's id where a request has one, else each in turn.
+
+    ``headers``: of all completions; ``finished``: sessions that it was told of; ``token``: what it gives with answers.
+    """
+
+    def __init__(self, *servers: FakeVLLM, header: str = "x-session-id", token: str | None = None) -> None:
+        self.networks = [Network(server) for server in servers]
+        self.headers: list[httpx.Headers] = []
+        self.finished: list[str] = []
+        self.told = asyncio.Event()
+        self._header = header
+        self._token = token
+        self._sessions: dict[str, int] = {}
+        self._turn = 0
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/finish_session":
+            self.finished.append(request.url.params["session_id"])
+            self.told.set()
+            return httpx.Response(200)
+        self._turn += 1
+        chosen = self._turn % len(self.networks)
+        session = request.headers.get(self._header)
+        if request.url.path == "/v1/completions":
+            self.headers.append(request.headers)
+            if session is not None:
+                chosen = self._sessions.setdefault(session, len(self._sessions) % len(self.networks))
+        response = await self.networks[chosen].handle_async_request(request)
+        if self._token is not None:
+            response.headers["x-session-token"] = self._token
+        return response
 
 
 class Fleet:
