@@ -1,0 +1,1 @@
+"""Whole replicas of the server in somebody else's cluster."""
