@@ -147,6 +147,17 @@ _ALL = (
         },
     ),
     Preset(
+        "parts",
+        "for answers whose parts are judged as they end (functions of a module): what fails early is dropped early",
+        {
+            "n_particles": 16,
+            "alpha": 1.5,
+            "block_size": 16,
+            "reward_scale": 20.0,
+            "proposal_draws": "systematic",
+        },
+    ),
+    Preset(
         "search",
         "the fewest tokens to an answer with full reward: growing passes until there is one, else a vote",
         {

@@ -65,7 +65,7 @@ class SyntaxAndConfidence(RewardSource):
                 "syntax": program.syntax,
                 "complete": program.complete,
             }
-            confidence = self.options.pending
+            confidence = self.options.undecided
             if prefix.logprobs is not None:
                 mean = mean_logprob(prefix.logprobs)
                 confidence = min(1.0, math.exp(mean))
@@ -89,7 +89,9 @@ def create(
     reader = CodeReader(workers)
     task = code_task(options, request, (), reader)
 
-    def by_examples(entry_point: str, texts: Sequence[str]) -> tuple[UnitTests, int] | None:
+    def by_examples(
+        entry_point: str, texts: Sequence[str], options: PromptExampleOptions
+    ) -> tuple[UnitTests, int] | None:
         tests, probes = reader.examples(texts, entry_point, options.probes)
         if not tests:
             return None
@@ -101,11 +103,13 @@ def create(
 
     asked = reader.functions(task.helpers) if options.entry_point is None else []
     if len(asked) > 1:
-        parts = {each: found for each, own in asked if (found := by_examples(each, [own])) is not None}
+        parts = {
+            each: found for each, own in asked if (found := by_examples(each, [own], options.for_several())) is not None
+        }
         if parts:
             return ModuleTests(parts, name=name, basis="examples")
     # a chat message may have them outside of its code
-    found = by_examples(task.entry_point, [task.prompt, task.helpers])
+    found = by_examples(task.entry_point, [task.prompt, task.helpers], options)
     return SyntaxAndConfidence(task, options, name=name, reader=reader) if found is None else found[0]
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, Self
 
 from pydantic import Field, model_validator
 
@@ -78,17 +78,27 @@ class CodeOptions(Options):
 
     ``prompt``: the code that the answer continues (default: the request's prompt). ``answer``: ``continuation`` of that
     code, or a ``message`` with the code in it (``auto``: a message in chat requests). ``pending``: what an assertion
-    counts that cannot be decided yet. ``run_prefixes`` false: unfinished functions are judged by syntax alone.
+    counts that cannot be decided yet; None: 0.5, and 1 where several functions are asked for, so that an answer that is
+    further on is not worth more for that alone. ``run_prefixes`` false: unfinished functions are judged by syntax alone.
     """
 
     prompt: str | None = Field(None, max_length=MAX_TEST_SOURCE)
     entry_point: str | None = Field(None, max_length=200, pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)?$")
     answer: AnswerStyle = "auto"
     syntax_weight: Share = 0.3
-    pending: Share = 0.5
+    pending: Share | None = None
     run_prefixes: bool = True
     timeout: Finite = Field(3.0, gt=0, le=120)
     call_timeout: Finite = Field(1.0, gt=0, le=120)
+
+    @property
+    def undecided(self) -> float:
+        """What an assertion counts that cannot be decided yet."""
+        return 0.5 if self.pending is None else self.pending
+
+    def for_several(self) -> Self:
+        """The same where several functions are asked for."""
+        return self if self.pending is not None else self.model_copy(update={"pending": 1.0})
 
 
 class UnitTestOptions(CodeOptions):
@@ -277,9 +287,9 @@ class UnitTests(RewardSource):
             lost = program.ended or not program.mendable
             return Reward(0.0, {**detail, "note": "no valid Python"}, at_most=0.0 if lost else 1.0)
         if tally is None:
-            share = 0.0 if program.complete else self.options.pending
+            share = 0.0 if program.complete else self.options.undecided
         else:
-            share = tally.share(self.options.pending)
+            share = tally.share(self.options.undecided)
             detail |= {"passed": tally.passed, "undecided": tally.undecided, "total": tally.total}
             if tally.note and program.ended:
                 detail["note"] = tally.note
@@ -314,6 +324,7 @@ def create(
         number, why = refused
         where = param if isinstance(tests, str) else f"{param}.{number}"
         raise RewardRequestError(f"{where}{why}", where, "invalid_reward")
+    options = options.for_several() if task.several else options
     return UnitTests(task, tests, sandbox, options, name=name, cache=cache, param=param, reader=reader)
 
 
