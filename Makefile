@@ -1,7 +1,7 @@
 # Two commands do everything: `make serve` and `make test`. `make` alone lists the rest.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup model serve test coverage lint format duplicates api wheel mutants conformance bench clean distclean
+.PHONY: help setup model serve test coverage lint format duplicates api wheel mutants conformance bench docs clean distclean
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -11,6 +11,8 @@ STAMP := $(VENV)/.setup-done
 # Other programs' clients pin versions of their own, so they live beside the server's environment, not in it.
 CLIENTS := .venv-conformance
 CLIENTS_STAMP := $(CLIENTS)/.setup-done
+DOCS := .venv-docs
+DOCS_STAMP := $(DOCS)/.setup-done
 ARGS ?=
 BENCH ?= humaneval
 
@@ -71,9 +73,18 @@ conformance: setup model $(CLIENTS_STAMP) ## run other programs' clients and con
 bench: setup model ## run a benchmark: BENCH=humaneval ARGS="..."
 	$(PY) -m benchmarks.$(BENCH) $(ARGS)
 
+$(DOCS_STAMP): pyproject.toml
+	@python3 -m venv $(DOCS)
+	@$(DOCS)/bin/python -m pip --disable-pip-version-check install -q -e '.[docs]'
+	@touch $@
+
+docs: $(DOCS_STAMP) ## build the documentation's site into site/, where every link must lead somewhere
+	@NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict --quiet
+	@echo "open site/index.html, or: $(DOCS)/bin/mkdocs serve"
+
 clean: ## remove caches and build products
-	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage .coverage.*
+	rm -rf build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage .coverage.*
 	find . -path ./$(VENV) -prune -o -path ./$(CLIENTS) -prune -o -type d -name __pycache__ -exec rm -rf {} +
 
 distclean: clean ## clean, and remove the environments
-	rm -rf $(VENV) $(CLIENTS)
+	rm -rf $(VENV) $(CLIENTS) $(DOCS)

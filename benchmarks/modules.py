@@ -19,7 +19,7 @@ from .module_report import write_module_report
 from .records import RecordsError
 from .settings import Settings, make_settings
 
-METHODS = ("base", "best-of-n", "best-of-n:alpha=4", "smc-reward", "search", "smc", "modules")
+METHODS = ("base", "best-of-n", "best-of-n:alpha=4", "smc-reward", "search", "smc", "paper", "parts")
 main = typer.Typer(help="Modules of several functions: how often all of them are right.", no_args_is_help=False)
 for size, benchmark in MODULES.items():
     main.command(str(size))(command(benchmark))

@@ -64,7 +64,7 @@ def test_two_problems_with_one_name_never_meet():
 
 def test_the_prompt_asks_for_one_block_without_docstrings():
     text = make_prompt(modules(2, PROBLEMS, count=1)[0], "chat").text
-    assert "all of them in one Python code block" in text
+    assert "one Python code block that has all of them" in text
     assert "without docstrings" in text
 
 

@@ -103,9 +103,8 @@ def create(
 
     asked = reader.functions(task.helpers) if options.entry_point is None else []
     if len(asked) > 1:
-        parts = {
-            each: found for each, own in asked if (found := by_examples(each, [own], options.for_several())) is not None
-        }
+        several = options.for_several()
+        parts = {each: found for each, own in asked if (found := by_examples(each, [own], several)) is not None}
         if parts:
             return ModuleTests(parts, name=name, basis="examples")
     # a chat message may have them outside of its code

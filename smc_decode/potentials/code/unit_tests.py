@@ -79,7 +79,7 @@ class CodeOptions(Options):
     ``prompt``: the code that the answer continues (default: the request's prompt). ``answer``: ``continuation`` of that
     code, or a ``message`` with the code in it (``auto``: a message in chat requests). ``pending``: what an assertion
     counts that cannot be decided yet; None: 0.5, and 1 where several functions are asked for, so that an answer that is
-    further on is not worth more for that alone. ``run_prefixes`` false: unfinished functions are judged by syntax alone.
+    further on is not worth more for that alone. ``run_prefixes`` false: unfinished functions are judged by syntax.
     """
 
     prompt: str | None = Field(None, max_length=MAX_TEST_SOURCE)

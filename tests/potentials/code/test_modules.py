@@ -75,12 +75,22 @@ def test_an_entry_point_means_one_of_them():
 
 
 def test_the_reward_moves_part_by_part_and_says_which_part():
-    source = made(FakeSandbox(judge))
+    source = made(FakeSandbox(judge), pending=0.5)
     begun = "\ndef to"
     nothing, half, wrong = rewards(source, "```python\n", DOUBLE + begun, DOUBLE.replace("2 * x", "x") + begun)
     assert wrong.value < nothing.value < half.value < 1.0
     assert [each["status"] for each in half.detail["tests"]] == ["passed", "open"]
     assert [each["status"] for each in wrong.detail["tests"]] == ["failed", "open"]
+
+
+def test_what_is_not_decided_counts_as_held_so_that_it_is_no_merit_to_be_further_on():
+    source = made(FakeSandbox(judge))
+    begun = "\ndef to"
+    nothing, half, wrong = rewards(source, "```python\n", DOUBLE + begun, DOUBLE.replace("2 * x", "x") + begun)
+    assert nothing.value == half.value == 1.0
+    assert wrong.value == pytest.approx(0.3 + 0.7 * 2 / 3)
+    (alone,) = rewards(made(FakeSandbox(judge), entry_point="double"), "```python\n")
+    assert alone.value == pytest.approx(0.3 + 0.7 / 2)
 
 
 def test_a_part_counts_as_often_as_it_has_assertions():
