@@ -101,7 +101,7 @@ class Kind(Generic[OptionsT]):
 
     ``request_params``: what a request may set unless the operator says otherwise. ``code_params``: those that carry
     code which will be run (``name=value``: that make the request's text such code). ``operator_only``: those that no
-    request may ever set. ``modules``: what must be installed, of the extra ``rewards``. ``missing``: why it cannot work
+    request may ever set. ``modules``: what must be installed, of ``extra``. ``missing``: why it cannot work
     with these resources and operator's options, or ''.
     ``builtin``: offered without configuration. ``loads``: what its sources need loaded, or None.
     """
@@ -114,6 +114,7 @@ class Kind(Generic[OptionsT]):
     modules: tuple[str, ...] = ()
     operator_only: tuple[str, ...] = ()
     missing: Callable[[Resources, Mapping[str, Any]], str] = lambda resources, options: ""
+    extra: str = "rewards"
     builtin: bool = True
     loads: Callable[[OptionsT, Context], Loadable | None] | None = None
 
@@ -121,7 +122,7 @@ class Kind(Generic[OptionsT]):
         """Why this kind does not work here, or ''."""
         absent = [module for module in self.modules if find_spec(module) is None]
         if absent:
-            return f"needs {', '.join(absent)}: pip install 'smc-decode[rewards]'"
+            return f"needs {', '.join(absent)}: pip install 'smc-decode[{self.extra}]'"
         return self.missing(resources, options)
 
 

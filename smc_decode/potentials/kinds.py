@@ -21,6 +21,7 @@ KINDS: Registry[Kind[Any]] = Registry(
         "self_consistency": f"{_OURS}.mixtures.self_consistency:KIND",
         "json_schema": f"{_OURS}.text.json_schema:KIND",
         "regex": f"{_OURS}.text.regular_expression:KIND",
+        "reasoning_gym": f"{_OURS}.text.reasoning_gym:KIND",
         "prm": f"{_OURS}.models.process_reward:KIND",
         "orm": f"{_OURS}.models.outcome_reward:KIND",
         "decisions": f"{_OURS}.models.decisions:KIND",

@@ -39,6 +39,8 @@ MODULES = {
     "json_answer": ("jsonschema", "referencing", "regex", "pydantic_core"),
     "check_schema": ("jsonschema", "referencing", "regex", "pydantic_core"),
     "pattern": ("regex",),
+    "gym_question": ("reasoning_gym",),
+    "gym_score": ("reasoning_gym",),
     "code_task": _READERS_OF_CODE,
     "refused_tests": _READERS_OF_CODE,
     "examples": _READERS_OF_CODE,

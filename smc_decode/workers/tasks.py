@@ -32,6 +32,8 @@ TASKS = {
     "asked_functions": "smc_decode.workers.code:functions",
     "program": "smc_decode.workers.code:program",
     "code_key": "smc_decode.workers.code:key",
+    "gym_question": "smc_decode.workers.gym:question",
+    "gym_score": "smc_decode.workers.gym:score",
     "pattern": "smc_decode.workers.patterns:match",
 }
 WARM_UP = {"latex2sympy2_extended": "smc_decode.workers.mathematics:warm_up"}

@@ -157,7 +157,7 @@ def test_every_built_in_reward_is_listed_with_what_a_request_may_set():
     names = {info.name for info in catalogue().infos()}
     assert names == {
         "unit_tests", "prompt_examples", "stdin_tests", "arithmetic", "confidence", "self_consistency", "json_schema",
-        "regex", "verifier", "ensemble",
+        "regex", "reasoning_gym", "verifier", "ensemble",
     }  # fmt: skip
     schema = next(info for info in catalogue().infos() if info.name == "json_schema")
     assert schema.params["required"] == ["schema"]

@@ -29,6 +29,7 @@ CASES: dict[str, tuple[dict, dict, tuple[str, ...]]] = {
     "self_consistency": ({}, {"extractor": "text"}, ANSWERS),
     "json_schema": ({"timeout": 20}, {"schema": SCHEMA}, ('{"a": [1], "b": 2}', '{"a": 1}', "{}", *ANSWERS)),
     "regex": ({"timeout": 5}, {"pattern": "[a-z ]+[0-9]*"}, ("ab 12", "ab!", *ANSWERS)),
+    "reasoning_gym": ({"timeout": 20}, {"dataset": "chain_sum", "seed": 1}, ("<answer>-4</answer>", "-4", *ANSWERS)),
     "prm": ({"model": "steps"}, {"aggregate": "min"}, ("a 9\n\nb 5\n\nc 8", *ANSWERS)),
     "orm": ({"model": "whole"}, {"judge_prefixes": True}, ANSWERS),
     "verifier": ({"model": "judge", **OPTIONS}, {"judge_prefixes": True}, ANSWERS),
