@@ -16,18 +16,19 @@ from .records import RunFile, read_run
 from .statistics import paired_bootstrap, wilson
 
 Record = Mapping[str, Any]
-REFERENCES = ("best-of-n", "best-of-n:alpha=4")
-"""What the others are compared with: the one of these that solves more at a size."""
+REFERENCE = "best-of-n"
+"""What the others are compared with: the temperature of this that does better at a size."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One method at one size. ``functions``: share of functions right; ``rows`` and ``tokens`` a module."""
+    """One method at one size. ``passed``, ``shares``: by module, whether it is right and the share of its functions
+    that are; ``rows`` and ``tokens`` a module."""
 
     method: str
     size: int
     passed: Mapping[str, float]
-    functions: float
+    shares: Mapping[str, float]
     rows: float
     tokens: float
     seconds: float
@@ -41,6 +42,10 @@ class Cell:
     @property
     def rate(self) -> float:
         return fmean(self.passed.values())
+
+    @property
+    def functions(self) -> float:
+        return fmean(self.shares.values())
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -67,12 +72,14 @@ def _cell(label: str, size: int, group: Sequence[Record]) -> Cell:
         return fmean(record["account"].get(name, 0) for record in group)
 
     passed: dict[str, list[float]] = {}
+    shares: dict[str, list[float]] = {}
     for record in group:
         passed.setdefault(record["problem"], []).append(float(record["passed"]))
+        shares.setdefault(record["problem"], []).append(float(record.get("share", record["passed"])))
     lineages = [record["lineages"] for record in group if record.get("lineages") is not None]
     return Cell(
         label, size, {problem: fmean(each) for problem, each in passed.items()},
-        fmean(record.get("share", float(record["passed"])) for record in group),
+        {problem: fmean(each) for problem, each in shares.items()},
         mean("computed_rows"), mean("drawn"), mean("seconds"),
         fmean(any(particle["passed"] for particle in record["population"]) for record in group),
         fmean(lineages) if lineages else None,
@@ -80,9 +87,9 @@ def _cell(label: str, size: int, group: Sequence[Record]) -> Cell:
 
 
 def reference_of(size: int, table: Sequence[Cell]) -> Cell | None:
-    """Best-of-n at the temperature at which it solves more."""
-    known = [cell for cell in table if cell.size == size and cell.method.rpartition(" N=")[0] in REFERENCES]
-    return max(known, key=lambda cell: cell.rate, default=None)
+    """Best-of-n at the temperature at which more modules, and then more functions, are right."""
+    known = [cell for cell in table if cell.size == size and cell.method.startswith(REFERENCE)]
+    return max(known, key=lambda cell: (cell.rate, cell.functions), default=None)
 
 
 def ratio(cell: Cell, reference: Cell, draws: int = 10_000) -> tuple[float, float, float] | None:
@@ -102,7 +109,8 @@ def ratio(cell: Cell, reference: Cell, draws: int = 10_000) -> tuple[float, floa
 
 HEAD = (
     "functions", "method", "modules right", "95%", "functions right", "a right one in the population",
-    "against best-of-n", "times as often", "tokens", "rows", "rows a right module", "lineages",
+    "modules against best-of-n", "times as often", "functions against best-of-n",
+    "tokens", "rows", "rows a right module", "lineages",
 )  # fmt: skip
 
 
@@ -122,17 +130,22 @@ def _row(cell: Cell, reference: Cell | None) -> list[str]:
     ]  # fmt: skip
 
 
-def _against(cell: Cell, reference: Cell | None) -> tuple[str, str]:
+def _against(cell: Cell, reference: Cell | None) -> tuple[str, str, str]:
     if reference is None or reference is cell:
-        return "-", "-"
-    common = [problem for problem in reference.passed if problem in cell.passed]
-    if not common:
-        return "-", "-"
-    first, second = ([each.passed[problem] for problem in common] for each in (reference, cell))
-    difference, low, high = paired_bootstrap(first, second)
+        return "-", "-", "-"
     times = ratio(cell, reference)
     said = "-" if times is None else f"{times[0]:.1f} ({times[1]:.1f} to {times[2]:.1f})"
-    return f"{100 * difference:+.0f} ({100 * low:+.0f} to {100 * high:+.0f})", said
+    return _difference(reference.passed, cell.passed), said, _difference(reference.shares, cell.shares)
+
+
+def _difference(reference: Mapping[str, float], values: Mapping[str, float]) -> str:
+    """In points, on the modules that both tried, with its 95 % interval."""
+    common = [problem for problem in reference if problem in values]
+    if not common:
+        return "-"
+    found = paired_bootstrap([reference[problem] for problem in common], [values[problem] for problem in common])
+    difference, low, high = (100 * each for each in found)
+    return f"{difference:+.0f} ({low:+.0f} to {high:+.0f})"
 
 
 BLOCK_HEAD = ("functions", "method", "least ESS of a run, mean", "runs that resampled", "reward after each quarter")

@@ -164,6 +164,37 @@ def score(
 
 
 @app.command()
+def suggest(
+    sample: Annotated[
+        str,
+        typer.Option(help="Prompts: one a line, or JSON lines with messages or prompt; '-' reads standard input."),
+    ],
+    reward: Annotated[str | None, typer.Option(help="Name of a reward; see 'smc-decode rewards'.")] = None,
+    params: Annotated[str, typer.Option(help="Its parameters, as a JSON object.")] = "{}",
+    prompts: Annotated[int, typer.Option(help="Look at the first so many.", min=1)] = 8,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    model: ModelOption = None,
+    config: ConfigOption = None,
+    engine: EngineOption = None,
+    remote: RemoteOption = None,
+    max_model_len: LengthOption = None,
+    allow_unsafe_exec: UnsafeOption = None,
+) -> None:
+    """Draw a few answers, see how the reward moves along them, and say which preset and block size fit."""
+    server = {"allow_unsafe_exec": allow_unsafe_exec}
+    settings = _settings(config, {"server": server, "engine": _engine(model, engine, remote, max_model_len)})
+    usual = None if reward is None else {"name": reward, "params": _json_object(params, "--params")}
+    from .process.suggest import suggest as suggest_settings
+
+    try:
+        asyncio.run(suggest_settings(settings, sample, usual, prompts, as_json))
+    except ConfigError as error:
+        _fail(str(error))
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+
+
+@app.command()
 def rewards(
     config: ConfigOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="With the JSON schemas of the parameters.")] = False,

@@ -54,7 +54,7 @@ async def _run_one(console: Console, loaded: Loaded, settings: Settings, body: M
     book = loaded.presets(settings)
     planner = Planner(engine.info, loaded.catalogue, book, settings.server)
     traces = Traces(settings.server.trace_dir or default_cache_dir() / "traces", settings.server.trace_max_bytes)
-    plans = await _plan(
+    plans = await plan_body(
         planner, engine, {"model": book.model_names[0], **body}, think_tags(engine.tokenizer, settings.server)
     )
     population = Population(engine, plans.runs[0].config.n_particles)
@@ -71,7 +71,8 @@ async def _run_one(console: Console, loaded: Loaded, settings: Settings, body: M
     _show_answer(console, ended)
 
 
-async def _plan(planner: Planner, engine: Engine, body: Mapping[str, Any], tags: ThinkTags | None) -> Plans:
+async def plan_body(planner: Planner, engine: Engine, body: Mapping[str, Any], tags: ThinkTags | None) -> Plans:
+    """The runs that a request's body asks for, on this machine."""
     if "messages" in body:
         chat = ChatBody.model_validate(body)
         return await planner.plan(run_request(engine, chat), [await chat_prompt(engine, chat, tags)], local=True)

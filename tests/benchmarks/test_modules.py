@@ -113,7 +113,7 @@ def test_the_report_compares_with_the_better_temperature_of_best_of_n(tmp_path):
 
 
 def test_no_ratio_is_given_where_the_reference_solves_nothing():
-    nothing, some = (Cell(name, 8, {"m": name == "smc"}, 0, 1, 1, 1, 0, None) for name in ("best-of-n", "smc"))
+    nothing, some = (Cell(name, 8, {"m": name == "smc"}, {}, 1, 1, 1, 0, None) for name in ("best-of-n", "smc"))
     assert ratio(some, nothing) is None
 
 
