@@ -12,6 +12,7 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
+Drain = Callable[[], Awaitable[object]]
 
 _ID = b"x-request-id"
 _REFUSED = json.dumps(
@@ -31,14 +32,20 @@ class Fronted:
 
     Without keys a server answers its own machine only. Here the address that it is bound to says nothing, as the proxy
     listens: what counts is the client that the proxy names. ``open_to_others``: there are keys. The proxy gives every
-    answer an ``X-Request-Id``, so that the application's own is left out where the proxy had one.
+    answer an ``X-Request-Id``, so that the application's own is left out where the proxy had one. ``drain`` is awaited
+    before the application is told to end: requests that came after Serve's own wait are refused in our words, and what
+    still goes on ends with an error that its client is told.
     """
 
-    def __init__(self, app: App, *, open_to_others: bool) -> None:
+    def __init__(self, app: App, *, open_to_others: bool, drain: Drain | None = None) -> None:
         self._app = app
         self._open = open_to_others
+        self._drain = drain
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._app(scope, self._drained(receive), send)
+            return
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -55,6 +62,15 @@ class Fronted:
             await send(message)
 
         await self._app(scope, receive, passed_on)
+
+    def _drained(self, receive: Receive) -> Receive:
+        async def received() -> Message:
+            message = await receive()
+            if message["type"] == "lifespan.shutdown" and self._drain is not None:
+                await self._drain()
+            return message
+
+        return received
 
 
 def _is_local(scope: Scope) -> bool:

@@ -17,7 +17,7 @@ import importlib
 from typing import Any
 
 from ray import serve
-from ray.serve.config import AutoscalingConfig, AutoscalingPolicy, RequestRouterConfig
+from ray.serve.config import AutoscalingConfig, AutoscalingPolicy, BackpressureConfig, RequestRouterConfig
 from ray.util import metrics
 
 from smc_decode.serving.arguments import Arguments
@@ -26,6 +26,8 @@ from smc_decode.serving.scaling import SLOTS, by_slots
 
 SHUTDOWN_SECONDS = 60.0
 """What an engine may take to end, after the last request."""
+RETRY_SECONDS = 5.0
+"""What a client should wait that Serve itself refused."""
 _AFFINITY = "ray.serve.experimental.consistent_hash_router.ConsistentHashRouter"
 
 
@@ -38,7 +40,10 @@ def build(args: Arguments) -> serve.Application:
     options: dict[str, Any] = {
         "max_ongoing_requests": 2 * ours,
         "max_queued_requests": 2 * ours,
-        "graceful_shutdown_timeout_s": server.request_timeout_s + SHUTDOWN_SECONDS,
+        # What Serve refuses itself should be tried again later too; its 503 is for a server that is down.
+        "backpressure_config": BackpressureConfig(status_code=429, retry_after_s=RETRY_SECONDS),
+        # Past it Serve ends the process as it is: nothing is cancelled, and no client is told.
+        "graceful_shutdown_timeout_s": server.request_timeout_s + server.drain_timeout_s + SHUTDOWN_SECONDS,
         "health_check_period_s": 10.0,
         "ray_actor_options": {"num_cpus": args.num_cpus, "num_gpus": args.num_gpus},
     }
@@ -75,7 +80,7 @@ class Replica:
             sandbox=loaded.sandbox,
         )
         self._state = self._app.state
-        self._asgi = Fronted(self._app, open_to_others=bool(keys))
+        self._asgi = Fronted(self._app, open_to_others=bool(keys), drain=self._state.lifecycle.drain)
         tags = {"replica": serve.get_replica_context().replica_id.unique_id}
         self._gauges = {
             name: metrics.Gauge(f"smc_decode_{name}", description=text, tag_keys=("replica",))

@@ -18,44 +18,62 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own, in its modules a
 ROOT = Path(__file__).parents[2]
 CONFIG = """
 [engine]
-kind = "tests.server.toy:create"
+kind = "tests.serving.counting:create"
 seconds = 0.2
+file = "FILE"
 
 [server]
 served_model_name = ["toy"]
 preset = "base"
-particle_slots = 4
+particle_slots = 8
 queue_length = 1
 request_timeout_s = 20
 """
 
 
 @pytest.fixture(scope="module")
-def base_url(tmp_path_factory: Any) -> Iterator[str]:
+def folder(tmp_path_factory: Any) -> Path:
+    return Path(tmp_path_factory.mktemp("ray"))
+
+
+@pytest.fixture(scope="module")
+def base_url(folder: Path) -> Iterator[str]:
     """Two replicas on two nodes, behind Serve's proxy."""
     from ray import serve
     from ray.cluster_utils import Cluster
 
-    from smc_decode.serving.arguments import Arguments
-    from smc_decode.serving.ray import build
-
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    config = tmp_path_factory.mktemp("ray") / "server.toml"
-    config.write_text(CONFIG)
-    environment = {"env_vars": {"PYTHONPATH": str(ROOT), "SMC_DECODE_SERVER__TRACE_DIR": str(config.parent)}}
+    config = folder / "server.toml"
+    config.write_text(CONFIG.replace("FILE", str(folder / "begun")))
+    environment = {"env_vars": {"PYTHONPATH": str(ROOT), "SMC_DECODE_SERVER__TRACE_DIR": str(folder)}}
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2})
     try:
         cluster.add_node(num_cpus=2)
         ray.init(address=cluster.address, runtime_env=environment, log_to_driver=False)
         serve.start(http_options={"host": "127.0.0.1", "port": port})
-        serve.run(build(Arguments(config=config, replicas=2, num_cpus=0.5)), name="smc")
+        serve.run(deployment(folder, replicas=2), name="smc")
         yield f"http://127.0.0.1:{port}"
     finally:
         serve.shutdown()
         ray.shutdown()
         cluster.shutdown()
+
+
+def deployment(folder: Path, *, replicas: int) -> Any:
+    from smc_decode.serving.arguments import Arguments
+    from smc_decode.serving.ray import build
+
+    return build(Arguments(config=folder / "server.toml", replicas=replicas, num_cpus=0.5))
+
+
+def test_serve_admits_more_than_a_replica_and_waits_longer(folder: Path, base_url: str) -> None:
+    made = deployment(folder, replicas=2)._bound_deployment
+    assert made.max_ongoing_requests > 8 + 1
+    assert made.max_queued_requests > 8 + 1
+    assert made.backpressure_config.status_code == 429
+    assert made._deployment_config.graceful_shutdown_timeout_s > 20 + 30
 
 
 def completion(**fields: Any) -> dict[str, Any]:
@@ -84,24 +102,14 @@ def test_a_stream_arrives_in_pieces_and_ends(base_url: str) -> None:
 
 async def test_one_session_goes_to_one_replica_and_many_to_both(base_url: str) -> None:
     async with httpx.AsyncClient(base_url=base_url, timeout=30) as client:
-
-        async def created(session: str) -> set[int]:
-            """When the replicas that answered were made: what tells them apart."""
-            seen = set()
-            for _ in range(4):
-                reply = await client.get("/metrics", headers={"x-session-id": session})
-                started = [line for line in reply.text.splitlines() if line.startswith("process_start_time_seconds")]
-                seen.add(hash(started[0]))
-            return seen
-
-        found = [await created(f"session-{i}") for i in range(12)]
+        found = [{await _replica(client, f"session-{i}") for _ in range(4)} for i in range(12)]
     assert all(len(each) == 1 for each in found)
     assert len(set.union(*found)) == 2
 
 
 async def test_a_full_replica_says_429_and_when_to_come_back(base_url: str) -> None:
     async with httpx.AsyncClient(base_url=base_url, timeout=60) as client:
-        body = completion(smc={"preset": "best-of-n", "n_particles": 4, "reward": {"name": "confidence"}})
+        body = completion(smc={"preset": "best-of-n", "n_particles": 8, "reward": {"name": "confidence"}})
         replies = await asyncio.gather(
             *(client.post("/v1/completions", json=body, headers={"x-session-id": "one"}) for _ in range(12))
         )
@@ -110,21 +118,77 @@ async def test_a_full_replica_says_429_and_when_to_come_back(base_url: str) -> N
     assert all("retry-after" in reply.headers for reply in replies if reply.status_code == 429)
 
 
-async def test_a_killed_replica_is_replaced_and_its_requests_end_with_an_error(base_url: str) -> None:
-    from ray import serve
+async def test_a_killed_replica_fails_its_own_requests_and_nothing_runs_twice(base_url: str, folder: Path) -> None:
     from ray.util import state
 
     async with httpx.AsyncClient(base_url=base_url, timeout=60) as client:
-        asked = asyncio.gather(
-            *(client.post("/v1/completions", json=completion(max_tokens=200)) for _ in range(4)), return_exceptions=True
-        )
-        replicas = [actor for actor in state.list_actors() if "ServeReplica" in actor.class_name and actor.pid]
-        ray.kill(ray.get_actor(replicas[0].name, namespace="serve"), no_restart=True)
-        for reply in await asked:
-            assert isinstance(reply, httpx.HTTPError) or reply.status_code in (200, 429, 500, 503)
-        while sum(each == "RUNNING" for each in _states(serve)) < 2:
-            await asyncio.sleep(0.2)
+
+        async def ask(number: int) -> bool:
+            """Whether a whole answer came; half of them are streams."""
+            stream = number % 2 == 0
+            body = completion(prompt=f"kill {number};", max_tokens=200, stream=stream)
+            body["smc"] = {"block_size": 16}
+            try:
+                reply = await client.post("/v1/completions", json=body, headers={"x-session-id": f"kill-{number}"})
+            except httpx.HTTPError:
+                return False
+            assert reply.status_code in (200, 500, 503)  # which clients of OpenAI's try again
+            return reply.status_code == 200 and (not stream or "data: [DONE]" in reply.text)
+
+        begun = folder / "begun"
+        asked = [asyncio.create_task(ask(number)) for number in range(8)]
+        async with asyncio.timeout(30):
+            while len(_begun(begun, "kill")) < len(asked):
+                await asyncio.sleep(0.05)
+        victim = _begun(begun, "kill")[0][0]
+        (replica,) = (actor for actor in state.list_actors() if actor.pid == victim)
+        ray.kill(ray.get_actor(replica.name, namespace="serve"), no_restart=True)
+        whole = await asyncio.gather(*asked)
+        runs = _begun(begun, "kill")
+        assert sorted(prompt for _, prompt in runs) == [f"kill {number};" for number in range(8)]
+        lost = {prompt for process, prompt in runs if process == victim}
+        assert 0 < len(lost) < 8
+        assert [f"kill {number};" in lost for number in range(8)] == [not each for each in whole]
+        async with asyncio.timeout(60):
+            old = await _replica(client, next(f"kill-{number}" for number in range(8) if whole[number]))
+            while {await _replica(client, f"session-{i}") for i in range(12)} <= {old, ""}:
+                await asyncio.sleep(0.2)  # another is not there yet
         assert (await client.post("/v1/completions", json=completion())).status_code == 200
+
+
+async def test_a_replica_that_is_to_go_ends_its_streams_first(base_url: str, folder: Path) -> None:
+    from ray import serve
+
+    async with httpx.AsyncClient(base_url=base_url, timeout=60) as client:
+
+        async def ask(number: int) -> str:
+            body = completion(prompt=f"scale {number};", max_tokens=200, stream=True)
+            body["smc"] = {"block_size": 16}
+            reply = await client.post("/v1/completions", json=body, headers={"x-session-id": f"scale-{number}"})
+            return reply.text
+
+        asked = [asyncio.create_task(ask(number)) for number in range(8)]
+        async with asyncio.timeout(30):
+            while len({process for process, _ in _begun(folder / "begun", "scale")}) < 2:
+                await asyncio.sleep(0.05)
+        await asyncio.to_thread(serve.run, deployment(folder, replicas=1), name="smc")
+        assert all("data: [DONE]" in text for text in await asyncio.gather(*asked))
+        async with asyncio.timeout(60):
+            while _states(serve) != ["RUNNING"]:
+                await asyncio.sleep(0.2)
+
+
+async def _replica(client: httpx.AsyncClient, session: str) -> str:
+    """When the replica that answers a session was made, which tells it from others; "" when none does."""
+    reply = await client.get("/metrics", headers={"x-session-id": session})
+    lines = reply.text.splitlines() if reply.status_code == 200 else []
+    return next((line for line in lines if line.startswith("process_start_time_seconds")), "")
+
+
+def _begun(file: Path, first: str) -> list[tuple[int, str]]:
+    """Processes and prompts that begin with a word, in order."""
+    lines = (line.split(" ", 1) for line in file.read_text().splitlines())
+    return [(int(process), prompt) for process, prompt in lines if prompt.startswith(first)]
 
 
 def _states(serve: Any) -> list[str]:

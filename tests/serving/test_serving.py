@@ -64,6 +64,26 @@ async def test_what_is_no_request_goes_through() -> None:
     assert seen == ["lifespan"]
 
 
+async def test_the_work_that_goes_on_is_drained_before_the_application_ends() -> None:
+    order = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        order.append((await receive())["type"])
+        order.append((await receive())["type"])
+
+    messages = iter([{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}])
+
+    async def receive() -> Any:
+        return next(messages)
+
+    async def drain() -> bool:
+        order.append("drained")
+        return True
+
+    await Fronted(app, open_to_others=False, drain=drain)({"type": "lifespan"}, receive, None)  # type: ignore[arg-type]
+    assert order == ["lifespan.startup", "drained", "lifespan.shutdown"]
+
+
 def context(running: int, figures: dict[str, float | None], target: float = 0.5) -> Any:
     return SimpleNamespace(
         current_num_replicas=running,
