@@ -71,6 +71,12 @@ def command(benchmark: Benchmark) -> Callable[..., None]:
             float | None, typer.Option(help="Begin no further problem after so many seconds.")
         ] = None,
         engine: Annotated[str, typer.Option(help='VLLMSettings fields as JSON, such as {"kv_cache_gib": 4}.')] = "{}",
+        ray: Annotated[
+            str | None, typer.Option(help="Solve in the Ray cluster at this address; local: on this machine.")
+        ] = None,
+        ray_engines: Annotated[
+            int | None, typer.Option(help="Engines there; default: one a GPU, or one a node.", min=1)
+        ] = None,
     ) -> None:
         """Run methods on the benchmark and report what they solve and cost."""
 
@@ -82,6 +88,7 @@ def command(benchmark: Benchmark) -> Callable[..., None]:
                 reward_params=_json("reward_params", reward_params), rewards=rewards, max_tokens=max_tokens,
                 parallel=parallel, data=data, out=out or Path("results") / f"{benchmark.name}.jsonl", resume=resume,
                 keep_texts=keep_texts, time_limit=time_limit, engine=_json("engine", engine),
+                ray=ray, ray_engines=ray_engines,
             )  # fmt: skip
 
         run_to_end(settings)
@@ -99,12 +106,13 @@ def recipe_command(
     every: Annotated[int | None, typer.Option(help="Every K-th problem only.", min=1)] = None,
     resume: Annotated[bool, typer.Option(help="Go on where an earlier run of this file ended.")] = False,
     time_limit: Annotated[float | None, typer.Option(help="Begin no further problem after so many seconds.")] = None,
+    ray: Annotated[str | None, typer.Option(help="Solve in the Ray cluster at this address.")] = None,
 ) -> None:
     """Run an experiment that a recipe describes."""
     run_to_end(
         lambda: read_recipe(
             recipe, model=model, base_url=base_url, data=data, out=out, limit=limit, every=every,
-            resume=resume or None, time_limit=time_limit,
+            resume=resume or None, time_limit=time_limit, ray=ray,
         )
     )  # fmt: skip
 

@@ -102,12 +102,15 @@ async def run_jobs(
     *,
     parallel: int | None = None,
     time_limit: float | None = None,
+    engines: int = 1,
 ) -> bool:
-    """Do what is not done yet; whether all of it is done now. Errors of the engine or of a reward end the run."""
+    """Do what is not done yet; whether all of it is done now. Errors of the engine or of a reward end the run.
+
+    ``engines``: that share the work; each gets ``SEQUENCES``, unless ``parallel`` says how many runs go on in all."""
     waiting = [job for job in jobs if job.key not in writer.done]
     watch.plan(waiting, writer.records)
     deadline = None if time_limit is None else time.monotonic() + time_limit
-    room = _Room(SEQUENCES if parallel is None else 0, parallel)
+    room = _Room(SEQUENCES * engines if parallel is None else 0, parallel)
 
     async def do(job: Job) -> None:
         try:

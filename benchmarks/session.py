@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from smc_decode.engines.bundled_model import BUNDLED_MODEL, resolve_model
 from smc_decode.potentials.catalogue import RewardCatalogue
 from smc_decode.sandbox import Sandbox, SandboxUnavailable
 
+from .cluster import ClusterSolver
 from .marking import Marker, Marking
 from .methods import Method, plan
 from .problems import Problem, choose
@@ -62,6 +64,7 @@ async def run_benchmark(
     sandbox = _sandbox(problems)
     marker = marker or Marking(sandbox)
     solver, model = await _solver(settings, task, sandbox, engine, console)
+    engines = len(solver) if isinstance(solver, ClusterSolver) else 1
     try:
         if settings.equal == "tokens":
             methods = await _equal_tokens(settings, methods, problems, task, solver, marker, model, console)
@@ -69,7 +72,7 @@ async def run_benchmark(
         with RunWriter(settings.out, header, resume=settings.resume) as writer, Watch(console) as watch:
             finished = await run_jobs(
                 jobs_of(methods, problems, settings.repeats), task, solver, marker, writer, watch,
-                parallel=settings.parallel, time_limit=settings.time_limit,
+                parallel=settings.parallel, time_limit=settings.time_limit, engines=engines,
             )  # fmt: skip
     finally:
         marker.close()
@@ -130,12 +133,57 @@ async def _solver(
     if settings.base_url is not None:
         server = ServerSolver(settings.base_url, settings.model)
         return server, {"model": await server.model(), "digest": "server", "engine": "server"}
+    if settings.ray is not None:
+        make = functools.partial(engine_solver, settings, task.own_rewards, sandboxed=sandbox is not None)
+        cluster = await ClusterSolver.connect(settings.ray, make, settings.ray_engines)
+        try:
+            return cluster, await cluster.model()
+        except BaseException:
+            await cluster.close()
+            raise
+    return await _engine_solver(settings, task.own_rewards, sandbox, engine, console)
+
+
+async def engine_solver(
+    settings: Settings, own_rewards: Mapping[str, Any], *, sandboxed: bool
+) -> tuple[Solver, dict[str, Any]]:
+    """An engine in this process with a sandbox of its own, for a node of a cluster."""
+    sandbox = Sandbox() if sandboxed else None
+    try:
+        solver, model = await _engine_solver(settings, own_rewards, sandbox, None, Console(stderr=True))
+    except BaseException:
+        if sandbox is not None:
+            sandbox.close()
+        raise
+    return _Boxed(solver, sandbox), model
+
+
+class _Boxed:
+    """A solver that ends its sandbox too."""
+
+    def __init__(self, solver: Solver, sandbox: Sandbox | None) -> None:
+        self.solve = solver.solve
+        self._solver, self._sandbox = solver, sandbox
+
+    async def close(self) -> None:
+        await self._solver.close()
+        if self._sandbox is not None:
+            self._sandbox.close()
+
+
+async def _engine_solver(
+    settings: Settings,
+    own_rewards: Mapping[str, Any],
+    sandbox: Sandbox | None,
+    engine: Engine | None,
+    console: Console,
+) -> tuple[Solver, dict[str, Any]]:
     if engine is None:
         engine, model = await _vllm(settings)
     else:
         model = {"model": engine.info.model, "digest": "none", "engine": engine.info.name}
     catalogue = RewardCatalogue.from_toml(
-        {"rewards": task.own_rewards}, sandbox=sandbox, engine=engine, allow_client_tests=True
+        {"rewards": own_rewards}, sandbox=sandbox, engine=engine, allow_client_tests=True
     )
     try:
         await catalogue.start(lambda text: console.print(text, highlight=False))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from smc_decode.validation import problem_of
 
@@ -21,7 +21,8 @@ class Settings(BaseModel):
     """One run. ``budgets``: every method at each of these N. ``equal`` ``tokens``: after a pilot, N is chosen for each
     method so that it draws about as many tokens as ``particles`` plain samples. ``time_limit``: seconds after which no
     further problem is begun (continue with ``resume``). ``rewards``: a TOML file whose [rewards.NAME] tables define
-    further rewards."""
+    further rewards. ``ray``: the address of a Ray cluster whose nodes solve the problems, with ``ray_engines`` engines
+    (None: one a GPU, or one a node)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -50,8 +51,16 @@ class Settings(BaseModel):
     keep_texts: bool = False
     time_limit: float | None = Field(None, gt=0)
     engine: dict[str, Any] = Field(default_factory=dict)
+    ray: str | None = None
+    ray_engines: int | None = Field(None, ge=1)
     published: dict[str, float] = Field(default_factory=dict)
     note: str = ""
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if self.ray is not None and self.base_url is not None:
+            raise ValueError("ray: the server at base_url has an engine of its own: give one of the two")
+        return self
 
 
 def make_settings(**values: Any) -> Settings:
