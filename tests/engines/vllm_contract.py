@@ -89,7 +89,9 @@ def attributes(root: Path = ROOT) -> set[str]:
 def signatures(sources: Sources, hook: Hook, used: set[str], depth: int = 3) -> dict[str, str]:
     """The signature of a function, or of a class's methods that are used, by name. Empty: the name is not there."""
     path = hook.module.replace(".", "/")
-    text = sources.read(f"{path}.py") or sources.read(f"{path}/__init__.py")
+    text = sources.read(f"{path}.py")
+    package = text is None
+    text = sources.read(f"{path}/__init__.py") if package else text
     if text is None:
         submodule = sources.read(f"{path}/{hook.name}.py") or sources.read(f"{path}/{hook.name}/__init__.py")
         return {} if submodule is None else {hook.name: "module"}
@@ -106,7 +108,7 @@ def signatures(sources: Sources, hook: Hook, used: set[str], depth: int = 3) -> 
         if isinstance(node, (ast.Assign, ast.AnnAssign)) and hook.name in _targets(node):
             return {hook.name: "value"}
         if isinstance(node, ast.ImportFrom) and depth and any((a.asname or a.name) == hook.name for a in node.names):
-            return signatures(sources, Hook(_absolute(node, hook.module), hook.name), used, depth - 1)
+            return signatures(sources, Hook(_absolute(node, hook.module, package), hook.name), used, depth - 1)
     submodule = sources.read(f"{path}/{hook.name}.py")
     return {} if submodule is None else {hook.name: "module"}
 
@@ -124,10 +126,11 @@ def _targets(node: ast.Assign | ast.AnnAssign) -> set[str]:
     return {target.id for target in targets if isinstance(target, ast.Name)}
 
 
-def _absolute(node: ast.ImportFrom, module: str) -> str:
+def _absolute(node: ast.ImportFrom, module: str, package: bool) -> str:
     if not node.level:
         return node.module or ""
-    base = module.split(".")[: len(module.split(".")) - node.level + 1]
+    parts = module.split(".")
+    base = parts[: len(parts) - node.level + package]
     return ".".join([*base, *([node.module] if node.module else [])])
 
 
