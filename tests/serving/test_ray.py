@@ -187,7 +187,7 @@ async def _replica(client: httpx.AsyncClient, session: str) -> str:
 
 def _begun(file: Path, first: str) -> list[tuple[int, str]]:
     """Processes and prompts that begin with a word, in order."""
-    lines = (line.split(" ", 1) for line in file.read_text().splitlines())
+    lines = (line.split(" ", 1) for line in (file.read_text().splitlines() if file.exists() else ()))
     return [(int(process), prompt) for process, prompt in lines if prompt.startswith(first)]
 
 
