@@ -1,25 +1,10 @@
 import json
-import logging
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
-import structlog
 from typer.testing import CliRunner
 
 from server.cli import app
-
-
-@pytest.fixture(autouse=True)
-def logs_of_the_process() -> Iterator[None]:
-    """A command sets up the logs of its process, here the tests' own, on a stream that is closed afterwards."""
-    handlers = list(logging.getLogger().handlers)
-    propagates = logging.getLogger("huggingface_hub").propagate
-    yield
-    structlog.reset_defaults()
-    logging.getLogger().handlers[:] = handlers
-    logging.getLogger("huggingface_hub").propagate = propagates
-
 
 TOY = ["--engine", "tests.server.toy:create"]
 REGEX = ["--reward", "regex", "--params", '{"pattern": "a+"}']
