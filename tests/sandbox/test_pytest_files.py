@@ -278,3 +278,88 @@ def test_what_an_answer_never_defines_fails_and_costs_only_its_own_tests(sandbox
     (found,) = rewarded(sandbox, tests, "```python\ndef total(xs):\n    return sum(xs)\n```", finished=True)
     assert statuses(found) == {"assert double(2) == 4": "failed", "assert total([1, 2]) == 3": "passed"}
     assert found.reward == pytest.approx(0.3 + 0.7 / 2)
+
+
+MISSING = [
+    "from solution import Stack\n\ndef test_a():\n    s = Stack()\n    assert s.pop() == 1\n",
+    "from solution import double\n\ndef test_b():\n    assert double(1) == 2\n",
+]
+
+
+@pytest.mark.parametrize(
+    "tests", [MISSING, "\n".join(MISSING), "\n".join(MISSING[::-1])], ids=["list", "file", "swapped"]
+)
+@pytest.mark.parametrize(
+    ("program", "held"), [("def double(x):\n    return 2 * x\n", 1.0), ("def other():\n    return 1\n", 0.0)]
+)
+def test_what_a_program_leaves_out_is_a_test_that_fails_and_no_fault_of_the_test(
+    sandbox: Sandbox, tests: str | list[str], program: str, held: float
+) -> None:
+    assert share(sandbox, program, tests) == (held, 2)
+
+
+def test_each_test_is_charged_with_its_own_error(sandbox: Sandbox) -> None:
+    test = """
+def test_a():
+    x = f()
+    assert x == 1
+
+def test_b():
+    y = g()
+    assert y == 2
+
+class TestC:
+    def test_c(self):
+        z = f()
+        assert z == 3
+
+    def test_d(self):
+        assert h() == 4
+"""
+    report = sandbox.run_assertions("def f():\n    raise ValueError\n\ndef h():\n    return 4\n", test, "", 5.0)
+    assert [(each.line, each.detail.partition(":")[0]) for each in report.outcomes] == [
+        (4, "ValueError"), (8, "NameError"), (13, "ValueError"), (16, ""),
+    ]  # fmt: skip
+    assert (report.passed, report.total, report.all_passed) == (1.0, 4, False)
+
+
+def test_a_call_that_takes_too_long_costs_only_the_test_that_makes_it(sandbox: Sandbox) -> None:
+    program = "def f():\n    while True: pass\n\ndef g():\n    return 2\n"
+    test = "def test_a():\n    x = f()\n    assert x == 1\n\ndef test_b():\n    assert g() == 2\n    assert g() > 1\n"
+    report = sandbox.run_assertions(program, test, "", 5.0, call_timeout=0.2)
+    assert [each.kind for each in report.outcomes] == ["timeout", "passed", "passed"]
+
+
+def test_each_set_of_parameters_is_run_whatever_becomes_of_the_others(sandbox: Sandbox) -> None:
+    program = "def f(x):\n    return 1 // x\n"
+    test = "import pytest\n@pytest.mark.parametrize('x', [0, 1, -1])\ndef test(x):\n    y = f(x)\n    assert y == x\n"
+    assert share(sandbox, program, test, "f") == (pytest.approx(2 / 3), 1)
+
+
+def test_a_class_that_cannot_be_set_up_fails_all_its_tests_and_no_others(sandbox: Sandbox) -> None:
+    test = """
+import unittest
+
+class A(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.x = f()
+
+    def test_a(self):
+        self.assertEqual(self.x, 1)
+
+class B(unittest.TestCase):
+    def test_b(self):
+        self.assertEqual(g(), 2)
+"""
+    program = "def f():\n    raise ValueError\n\ndef g():\n    return 2\n"
+    report = sandbox.run_assertions(program, test, "", 5.0)
+    assert [(each.line, each.kind) for each in report.outcomes] == [(10, "raised"), (14, "passed")]
+
+
+def test_fixtures_of_one_file_are_not_those_of_the_next(sandbox: Sandbox) -> None:
+    shared = "import pytest\n\n@pytest.fixture\ndef one():\n    return 1\n"
+    first = "import pytest\n\n@pytest.fixture(autouse=True)\ndef always():\n    assert f() == 2\n\n"
+    first += "def test_f(one):\n    assert f() == one\n"
+    second = "def test_f(one):\n    assert f() == one\n"
+    assert share(sandbox, "def f():\n    return 1\n", [shared, first, second]) == (2.0, 3)

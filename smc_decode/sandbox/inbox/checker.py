@@ -6,6 +6,7 @@ a comparison. It runs in a box of its own, because tests may come from a client.
 
 import _signal  # type: ignore[import-not-found]
 import os
+import sys
 from time import monotonic
 
 from . import reach, rewrite, running, syntax
@@ -14,6 +15,8 @@ from .channel import MAX_ANSWER, MAX_OBJECTS, MAX_REQUEST, Channel, ChannelClose
 from .imports import parse_test
 from .names import Names
 from .recorder import DETAIL_LENGTH, Enough, Recorder
+
+MAX_LINE = 1 << 31
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -156,25 +159,44 @@ class _Judging:
         """Execute one test. True if it ended as a passed test does."""
         candidate, recorder = self._candidate, self._recorder
         calls = candidate.calls
+        errors: list[tuple[int, int, BaseException]] = []
+
+        def ended(first: int, last: int, error: BaseException | None) -> None:
+            fault = error or candidate.poison
+            if fault is not None:
+                errors.append((first, last, fault))
+                candidate.poison = None  # the next one is not to pay for it
+
         try:
-            running.execute(test.code, test.tree, self._names.all, candidate.function, self._job.counting)
-            if candidate.calls == calls and len(self._tests) == 1:
-                raise TestFault("the test never calls the candidate")
-            if test.is_setup:
-                return True
-            if not test.slots and candidate.poison is None:
-                recorder.mark(0, True)
+            running.execute(
+                test.code, test.tree, self._names.all, candidate.function, ended if self._job.counting else None
+            )
         except (TestFault, Enough):
             raise
         except BaseException as error:
-            if candidate.calls == calls and not isinstance(error, (AssertionError, CandidateFault)):
-                raise TestFault(
-                    f"the test fails before it calls the candidate: {type(error).__name__}: {error}"
-                ) from None
-            recorder.break_off(error, _line(error))
-            return False
+            errors.append((0, MAX_LINE, error))
+        finally:
+            if not test.is_setup and "pytest" in sys.modules:
+                running.forget_fixtures(test.tree, self._names.all)
+        if candidate.calls == calls:
+            self._must_call(errors)
+        if test.is_setup and not errors:
+            return True
+        if not test.slots and not errors and candidate.poison is None:
+            recorder.mark(0, True)
+        for first, last, fault in errors:
+            recorder.break_off(fault, _line(fault), first, last)
         recorder.end()
-        return recorder.holds(index)
+        return recorder.holds(index) and not errors
+
+    def _must_call(self, errors: "list[tuple[int, int, BaseException]]") -> None:
+        """A test that has never come to the candidate is no test, unless that is the candidate's fault."""
+        for _, _, fault in errors:
+            if not isinstance(fault, (AssertionError, CandidateFault)) and not self._names.is_missing(fault):
+                what = f"{type(fault).__name__}: {fault}"
+                raise TestFault(f"the test fails before it calls the candidate: {what}") from None
+        if not errors and len(self._tests) == 1:
+            raise TestFault("the test never calls the candidate")
 
 
 def _helpers(job: Job) -> "Helpers | None":

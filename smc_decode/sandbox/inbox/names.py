@@ -28,6 +28,7 @@ class Names:
         sys.modules[MODULE] = module
         self.all: dict[str, object] = module.__dict__
         self.classes: dict[str, type] = {}
+        self._missing: set[str] = set()
 
     def take_from_prompt(self, helpers: "Helpers") -> None:
         """Names that the prompt defines are the prompt's, whatever the program does. Raises `TestFault`."""
@@ -69,6 +70,12 @@ class Names:
                 if isinstance(error, (TestFault, WireError)):
                     raise
                 self._candidate.poison = None
+        if not self._head:  # with one entry point what else the program has not is the test's to define
+            self._missing = self._free - self.all.keys()
+
+    def is_missing(self, error: BaseException) -> bool:
+        """Whether a test was left for want of a name that is the program's to define."""
+        return isinstance(error, NameError) and error.name in self._missing
 
 
 def _expected(value: object, again: object) -> object:

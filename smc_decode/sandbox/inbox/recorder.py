@@ -108,13 +108,20 @@ class Recorder:
             if not account.reached:
                 account.add(*(("passed", "") if account.slot.never else ("unreached", "no evaluation came to it")))
 
-    def break_off(self, error: BaseException, line: int) -> None:
-        """The test has ended before its end. What it did not reach did not hold, nor did the whole."""
+    def break_off(self, error: BaseException, line: int, first: int = 0, last: int = 1 << 31) -> None:
+        """The test has ended before its end, or the part of it in these lines has. What that did not reach did not
+        hold, nor did the whole."""
         kind, detail = _told(error)
         self._note(line, detail)
-        accounts = self._accounts[self._test]
-        if accounts and all(account.holds for account in accounts if account.reached or not account.slot.never):
-            (self._last or accounts[0]).add(kind, detail)  # nothing that was written failed, and yet the test did
+        everything = self._accounts[self._test]
+        accounts = [account for account in everything if first <= account.slot.line <= last]
+        if all(account.holds for account in accounts if account.reached or not account.slot.never):
+            # nothing that was written there failed, and yet the test did
+            reached = [account for account in accounts if account.reached]
+            charged = self._last if self._last in accounts else None
+            charged = charged or next(reversed(reached), None) or next(iter(accounts or everything), None)
+            if charged is not None:
+                charged.add(kind, detail)
         for account in accounts:
             if not account.reached:
                 account.add(kind, detail)

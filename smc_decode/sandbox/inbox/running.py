@@ -8,18 +8,22 @@ from .candidate import CandidateFault, TestFault
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _ast
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Any
+
+    Run = tuple[int, int, Callable[..., object]]  # first line, last line
+    Ended = Callable[[int, int, BaseException | None], None]
 
 PLAIN_FUNCTION = 0x20 | 0x80 | 0x200  # flags of generators, coroutines and asynchronous generators, which it has not
 
 
 def execute(
-    code: object, tree: "_ast.Module", names: dict[str, object], candidate: object, go_on: bool = False
+    code: object, tree: "_ast.Module", names: dict[str, object], candidate: object, ended: "Ended | None" = None
 ) -> None:
     """Execute a test that has been rewritten, with all that it defines.
 
-    `go_on`: after a test function that raises the others are called all the same, and the first error is raised then.
+    `ended` is told of each run of a test function or method its first and last line and what it raised, if anything,
+    and the others are run all the same. Without it the first error is raised.
     """
     names.pop("check", None)
     exec(code, names)  # type: ignore[arg-type]
@@ -27,25 +31,53 @@ def execute(
     if _is_plain(check):
         check(candidate)  # type: ignore[operator]
     by_pytest = _ByPytest(names, candidate) if "pytest" in sys.modules else None
-    errors: list[BaseException] = []
-    for name, value in _tests(tree, names):
+    for first, last, run in _runs(tree, names, candidate, by_pytest):
         try:
-            if isinstance(value, type):
-                _run_class(value, by_pytest)
-            elif by_pytest is not None:
-                by_pytest.call(name, value)
-            else:
-                _call(name, value, candidate)
+            run()
         except TestFault:
             raise
         except (Exception, CandidateFault) as error:
-            if not go_on:
+            if ended is None:
                 raise
-            errors.append(error)
+            ended(first, last, error)
+        else:
+            if ended is not None:
+                ended(first, last, None)
     if by_pytest is not None:
         by_pytest.close()
-    if errors:
-        raise errors[0]
+
+
+def forget_fixtures(tree: "_ast.Module", names: dict[str, object]) -> None:
+    """What a file makes ready for its own tests is not for those of the next."""
+    from .pytest_names import FIXTURE
+
+    for statement in tree.body:
+        name = getattr(statement, "name", "")
+        if hasattr(names.get(name), FIXTURE) and type(names[name]) is type(forget_fixtures):
+            del names[name]
+
+
+def _runs(
+    tree: "_ast.Module", names: dict[str, object], candidate: object, by_pytest: "_ByPytest | None"
+) -> "Iterator[Run]":
+    """All that is run of a test by itself, with its lines."""
+    for name, value, node in _tests(tree, names):
+        if isinstance(value, type):
+            yield from _runs_of_class(value, node, by_pytest)
+        elif by_pytest is not None:
+            for run in by_pytest.runs(name, value):
+                yield (*_lines(node), run)
+        else:
+            yield (*_lines(node), _bound(_call, name, value, candidate))
+
+
+def _lines(node: "Any") -> "tuple[int, int]":
+    return node.lineno, node.end_lineno or node.lineno
+
+
+def _bound(function: "Any", *args: "Any") -> "Callable[..., object]":
+    """`functools.partial`, which would have to be imported."""
+    return lambda *more: function(*args, *more)
 
 
 class _ByPytest:
@@ -58,28 +90,30 @@ class _ByPytest:
         self._fixtures = pytest_names.Fixtures(names)
         self._candidate = candidate
 
-    def call(self, name: str, function: "Any", owner: tuple[object, ...] = ()) -> None:
-        """Every run of a test. `owner`: the instance that a method is called on."""
-        wanted = self._pytest.parameters(function)[len(owner) :]
+    def runs(self, name: str, function: "Any", owners: int = 0) -> "Iterator[Callable[..., object]]":
+        """Every run of a test, as a function of the instance that a method is called on (`owners` 1)."""
+        wanted = self._pytest.parameters(function)[owners:]
         for values in self._pytest.combinations(function):
             missing = [each for each in wanted if each not in values and each not in self._fixtures]
-            if len(missing) > 1 or (missing and owner):
+            if len(missing) > 1 or (missing and owners):
                 raise TestFault(f"{name} has parameters that nothing here gives it: {', '.join(missing)}")
-            made: dict[str, Any] = {}
-            given = values | dict.fromkeys(missing, self._candidate)
-            try:
-                for each in self._fixtures.autouse:
-                    self._fixtures.make(each, made)
-                given |= {each: self._fixtures.make(each, made) for each in wanted if each not in given}
-                _finish(function(*owner, **given))
-            finally:
-                self._fixtures.close()
+            yield _bound(self._run, function, wanted, values | dict.fromkeys(missing, self._candidate))
+
+    def _run(self, function: "Any", wanted: "Sequence[str]", given: dict[str, "Any"], *owner: object) -> None:
+        made: dict[str, Any] = {}
+        try:
+            for each in self._fixtures.autouse:
+                self._fixtures.make(each, made)
+            more = {each: self._fixtures.make(each, made) for each in wanted if each not in given}
+            _finish(function(*owner, **given, **more))
+        finally:
+            self._fixtures.close()
 
     def close(self) -> None:
         self._fixtures.close(all_scopes=True)
 
 
-def _tests(tree: "_ast.Module", names: dict[str, object]) -> "Iterator[tuple[str, Any]]":
+def _tests(tree: "_ast.Module", names: dict[str, object]) -> "Iterator[tuple[str, Any, _ast.stmt]]":
     """`test_*` functions that the module does not call itself, and test classes, in their order."""
     called = {name for statement in tree.body for name in _called(statement)}
     for statement in tree.body:
@@ -87,9 +121,9 @@ def _tests(tree: "_ast.Module", names: dict[str, object]) -> "Iterator[tuple[str
         value = names.get(name)
         if isinstance(value, type):
             if name.startswith("Test") or _is_test_case(value):
-                yield name, value
+                yield name, value, statement
         elif name.startswith("test") and name not in called and _is_plain(value):
-            yield name, value
+            yield name, value, statement
 
 
 def _called(statement: "_ast.AST") -> "Iterator[str]":
@@ -117,7 +151,7 @@ def _is_test_case(value: type) -> bool:
     return unittest is not None and issubclass(value, unittest.TestCase)
 
 
-def _run_class(cls: "Any", by_pytest: "_ByPytest | None" = None) -> None:
+def _runs_of_class(cls: "Any", node: "Any", by_pytest: "_ByPytest | None") -> "Iterator[Run]":
     """Every `test*` method on an instance of its own, between what sets it up and what clears up after it."""
     case = _is_test_case(cls)
     methods = [name for name in sorted(dir(cls)) if name.startswith("test") and callable(getattr(cls, name))]
@@ -125,20 +159,35 @@ def _run_class(cls: "Any", by_pytest: "_ByPytest | None" = None) -> None:
         methods.sort(key=lambda name: getattr(getattr(cls, name), "__code__", _FIRST).co_firstlineno)
     if not methods:
         return
-    _fixture(cls, "setUpClass" if case else "setup_class")
+    written = {each.name: _lines(each) for each in node.body if hasattr(each, "name")}
+    ready: list[bool] = []
+
+    def set_up() -> None:
+        _fixture(cls, "setUpClass" if case else "setup_class")
+        ready.append(True)
+
+    yield (*_lines(node), set_up)
+    if not ready:
+        return
     for name in methods:
-        instance = cls(name) if case else cls()
-        _fixture(instance, "setUp" if case else "setup_method")
-        try:
-            if by_pytest is not None and not case:
-                by_pytest.call(f"{cls.__name__}.{name}", getattr(cls, name), (instance,))
-            else:
-                _finish(getattr(instance, name)())
-        finally:
-            _fixture(instance, "tearDown" if case else "teardown_method")
-            if case:
-                instance.doCleanups()
-    _fixture(cls, "tearDownClass" if case else "teardown_class")
+        bare = by_pytest is None or case
+        for run in [None] if bare else by_pytest.runs(f"{cls.__name__}.{name}", getattr(cls, name), 1):  # type: ignore[union-attr]
+            yield (*written.get(name, _lines(node)), _bound(_run_method, cls, name, case, run))
+    yield (*_lines(node), _bound(_fixture, cls, "tearDownClass" if case else "teardown_class"))
+
+
+def _run_method(cls: "Any", name: str, case: bool, run: "Callable[[object], object] | None") -> None:
+    instance = cls(name) if case else cls()
+    _fixture(instance, "setUp" if case else "setup_method")
+    try:
+        if run is None:
+            _finish(getattr(instance, name)())
+        else:
+            run(instance)
+    finally:
+        _fixture(instance, "tearDown" if case else "teardown_method")
+        if case:
+            instance.doCleanups()
 
 
 class _First:
